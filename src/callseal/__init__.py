@@ -1,0 +1,1 @@
+"""Callseal: private call recording, sealed as it is recorded."""

@@ -1,0 +1,1 @@
+"""Codecs as tables, Matroska clusters."""

@@ -1,0 +1,1 @@
+"""Log entries, Merkle tree, checkpoints, proofs."""

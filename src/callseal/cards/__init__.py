@@ -1,0 +1,1 @@
+"""The guards: may this audio be kept?"""

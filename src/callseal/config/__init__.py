@@ -1,0 +1,1 @@
+"""Settings: read once, frozen, handed down in pieces."""

@@ -1,0 +1,158 @@
+"""The one configuration file (TOML), read once into frozen pieces.
+
+Every key has a default that is safe; an unknown key or a wrong type is a ConfigError that names it. There is no key that
+weakens sealing, logging or policy.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+from callseal.errors import ConfigError
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Sip:
+    """Where the phone system's SIP over TLS arrives (RFC 3261 section 26.3.1)."""
+
+    host: str = "127.0.0.1"
+    port: int = 5061
+    server_name: str = "localhost"
+    max_dialogs: int = 4000
+    max_connections: int = 500
+
+
+@dataclass(frozen=True)
+class Media:
+    """Where SRTP arrives. Port 0 lets the system choose even ports; otherwise `first_port` to `last_port` are used."""
+
+    host: str = "127.0.0.1"
+    first_port: int = 0
+    last_port: int = 0
+    workers: int = 1
+    spool_segment_bytes: int = 64 << 20
+
+
+@dataclass(frozen=True)
+class Web:
+    """Where the console is served. Passkeys need `localhost` or HTTPS on `rp_id`."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    rp_id: str = "localhost"
+    origin: str = ""
+    """Empty: `http://localhost:PORT`."""
+    session_idle_minutes: int = 15
+
+
+@dataclass(frozen=True)
+class Custody:
+    """Where the custodian keeps the erasable cell: `file` on one machine."""
+
+    cell: str = "file"
+    recovery_copy_days: int = 7
+    max_early_destructions: int = 1000
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long each class of recording is kept, in days from the UTC day of the call, with its reason in law."""
+
+    default_days: int = 90
+    purpose: str = "quality and training"
+    lawful_basis: str = "legitimate interests (UK GDPR Art. 6(1)(f))"
+
+
+@dataclass(frozen=True)
+class Config:
+    """All settings. `data` is the only folder Callseal writes to."""
+
+    data: Path = field(default_factory=lambda: default_data())
+    business: str = "Your business"
+    log_level: str = "info"
+    sip: Sip = field(default_factory=Sip)
+    media: Media = field(default_factory=Media)
+    web: Web = field(default_factory=Web)
+    custody: Custody = field(default_factory=Custody)
+    retention: Retention = field(default_factory=Retention)
+
+    @property
+    def run(self) -> Path:
+        """Sockets and addresses of the running daemons."""
+        return self.data / "run"
+
+    @property
+    def custodian_socket(self) -> Path:
+        """Where the custodian listens."""
+        return self.run / "custodian.sock"
+
+    def media_socket(self, worker: int) -> Path:
+        """Where a media worker takes its orders."""
+        return self.run / f"media-{worker}.sock"
+
+    @property
+    def database_url(self) -> str:
+        """SQLAlchemy's name for the embedded database."""
+        return f"sqlite:///{self.data / 'callseal.db'}"
+
+
+def default_data() -> Path:
+    """`$CALLSEAL_DATA`, else the user's data folder (XDG base directories)."""
+    if chosen := os.environ.get("CALLSEAL_DATA"):
+        return Path(chosen).absolute()
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(base).absolute() / "callseal"
+
+
+def find_config_file() -> Path | None:
+    """`$CALLSEAL_CONFIG`, then `callseal.toml` here, in the data folder, in `/etc/callseal`; None where there is none."""
+    if chosen := os.environ.get("CALLSEAL_CONFIG"):
+        return Path(chosen)
+    for path in (Path("callseal.toml"), default_data() / "callseal.toml", Path("/etc/callseal/callseal.toml")):
+        if path.is_file():
+            return path
+    return None
+
+
+def load_config(path: Path | None = None) -> Config:
+    """Read the settings from a file, or the defaults where there is none. Raises ConfigError."""
+    if path is None:
+        path = find_config_file()
+    if path is None:
+        return Config()
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ConfigError(f"expected a configuration file at {path}, found none") from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return _read(Config, table, "")
+
+
+def _read(kind: type[T], table: Mapping[str, Any], where: str) -> T:
+    hints = get_type_hints(kind)
+    known = {item.name for item in fields(kind)}  # type: ignore[arg-type]
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        name = f"{where}{key}"
+        if key not in known:
+            raise ConfigError(f"{name}: unknown setting; expected one of {', '.join(sorted(known))}")
+        wanted = hints[key]
+        if wanted is Path:
+            values[key] = Path(_checked(name, value, str)).expanduser().absolute()
+        elif isinstance(wanted, type) and wanted in (str, int, bool):
+            values[key] = _checked(name, value, wanted)
+        else:
+            values[key] = _read(wanted, _checked(name, value, dict), f"{name}.")
+    return kind(**values)
+
+
+def _checked(name: str, value: Any, wanted: type) -> Any:
+    if type(value) is not wanted:
+        raise ConfigError(f"{name}: expected {wanted.__name__}, got {type(value).__name__}")
+    return value

@@ -1,0 +1,1 @@
+"""Keystore, openings, destruction, log writer; imported by its own daemon only."""

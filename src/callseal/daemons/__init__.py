@@ -1,0 +1,1 @@
+"""Who is started, and with what: the only wiring."""

@@ -1,0 +1,1 @@
+"""The straight lines: one file for each arrow of the threat model."""

@@ -1,0 +1,1 @@
+"""Sockets for voice and signalling, around sip and rtp."""

@@ -1,0 +1,1 @@
+"""Word to people: mail and the like."""

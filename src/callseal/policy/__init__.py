@@ -1,0 +1,1 @@
+"""Principal, action, resource, context: a decision with its reasons; default deny."""

@@ -1,0 +1,1 @@
+"""Batches of SRTP packets in, authenticated frames out."""

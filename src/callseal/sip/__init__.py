@@ -1,0 +1,1 @@
+"""SIP, SDP and SIPREC: bytes in, events out."""

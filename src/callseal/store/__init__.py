@@ -1,0 +1,1 @@
+"""Rows, objects, spools and events on disk; knows nothing of their meaning."""

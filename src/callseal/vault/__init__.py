@@ -1,0 +1,1 @@
+"""Key trees and the sealed-recording format."""

@@ -1,0 +1,1 @@
+"""What the web apps share: CSP, CSRF, sessions, pages."""

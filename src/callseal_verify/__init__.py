@@ -1,0 +1,1 @@
+"""Reads the log, recordings and certificates with the standard library and cryptography alone; shares no code with callseal."""
