@@ -1,0 +1,102 @@
+"""How a daemon begins, says that it is ready, and ends.
+
+1. `start` sets the log, forbids dumps, ties the process to its supervisor.
+2. The daemon opens what it needs and shuts itself in with `confine`.
+3. `ready` publishes its address and tells the supervisor and systemd (sd_notify(3)).
+4. SIGTERM or SIGINT sets `stopping`; the daemon finishes what it owes and returns its exit code.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+import structlog
+
+import callseal
+from callseal.config.settings import Config
+from callseal.daemons.landlock import restrict
+from callseal.daemons.log import set_up_log
+from callseal.daemons.process import die_with_parent, forbid_dumps, lock_memory
+
+READY_FD = "CALLSEAL_READY_FD"
+_SYSTEM = ("/usr", "/lib", "/lib64", "/etc", "/proc", "/sys/devices/system/cpu", "/dev/urandom", "/dev/random")
+
+
+class Lifecycle:
+    """One daemon's life. `stopping` is set when it should end; `landlock` is the ABI that holds it, 0 for none."""
+
+    def __init__(self, name: str, config: Config) -> None:
+        self.name = name
+        self.config = config
+        self.stopping = asyncio.Event()
+        self.landlock = 0
+        self.memory_locked = False
+        self.log = structlog.get_logger()
+
+    def confine(
+        self, read: Iterable[Path] = (), write: Iterable[Path] = (), *, listen: bool = False, connect: bool = False
+    ) -> None:
+        """Shut this process in (Landlock): the interpreter's own files, `read` and `write`; TCP only as said.
+
+        Call it before a thread is started. Folders of `write` are made where they are missing.
+        Raises OSError where the kernel has Landlock and refuses.
+        """
+        write = list(write)
+        for folder in write:
+            if not folder.exists():
+                folder.mkdir(parents=True, mode=0o700)
+        system = [*_SYSTEM, sys.prefix, sys.base_prefix, str(Path(callseal.__file__).parent.parent)]
+        readable = [*(Path(path) for path in system if Path(path).exists()), *(path for path in read if path.exists())]
+        self.landlock = restrict(readable, [*write, Path("/dev/null")], listen=listen, connect=connect)
+        self.log.info("confined", landlock=self.landlock, memory_locked=self.memory_locked)
+
+    def ready(self, address: str) -> None:
+        """Publish where this daemon is reached (`host:port` or a socket's path) in `run/NAME.address`, and say READY."""
+        path = self.config.run / f"{self.name}.address"
+        temporary = path.with_suffix(".new")
+        temporary.write_text(address + "\n", encoding="utf-8")
+        temporary.replace(path)
+        if handle := os.environ.pop(READY_FD, ""):
+            os.write(int(handle), b"READY\n")
+            os.close(int(handle))
+        _notify_systemd(b"READY=1")
+        self.log.info("ready")
+
+    def run(self, main: Callable[[], Awaitable[int]]) -> int:
+        """Run the daemon's coroutine with SIGTERM and SIGINT turned into `stopping`; returns its exit code."""
+
+        async def with_signals() -> int:
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self.stopping.set)
+            return await main()
+
+        code = asyncio.run(with_signals())
+        self.log.info("stopped", code=code)
+        return code
+
+
+def start(name: str, config: Config) -> Lifecycle:
+    """Begin a daemon: log, no dumps, no swap where allowed, and an end when the supervisor ends."""
+    os.umask(0o077)
+    set_up_log(name, config.log_level)
+    forbid_dumps()
+    if READY_FD in os.environ:
+        die_with_parent()
+    config.run.mkdir(parents=True, exist_ok=True, mode=0o700)
+    lifecycle = Lifecycle(name, config)
+    lifecycle.memory_locked = lock_memory()
+    return lifecycle
+
+
+def _notify_systemd(state: bytes) -> None:
+    target = os.environ.get("NOTIFY_SOCKET", "")
+    if not target:
+        return
+    address = "\0" + target[1:] if target.startswith("@") else target
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
+        notifier.sendto(state, address)

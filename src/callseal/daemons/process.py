@@ -1,0 +1,39 @@
+"""What the kernel is asked to keep for a process that holds secrets: no core dump, no tracing, no swap, no orphan.
+
+Source: prctl(2), mlockall(2), setrlimit(2).
+"""
+
+import ctypes
+import os
+import resource
+import signal
+
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_GET_DUMPABLE = 1, 4, 3
+_MCL_CURRENT, _MCL_FUTURE = 1, 2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def forbid_dumps() -> None:
+    """No core file, and no tracing by processes of the same user. Raises OSError where the kernel refuses."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if _libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_DUMPABLE)")
+
+
+def is_dumpable() -> bool:
+    """Whether this process may leave a core file or be traced."""
+    return bool(_libc.prctl(_PR_GET_DUMPABLE, 0, 0, 0, 0))
+
+
+def lock_memory() -> bool:
+    """Keep this process out of swap where the limit on locked memory lets us; returns whether it holds."""
+    soft, _hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    if soft != resource.RLIM_INFINITY and os.geteuid() != 0:
+        return False  # a limited lock would make later allocations fail, in the middle of a call
+    return bool(_libc.mlockall(_MCL_CURRENT | _MCL_FUTURE) == 0)
+
+
+def die_with_parent() -> None:
+    """Ask for SIGTERM when the supervisor is gone, so that nothing runs unwatched."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
