@@ -1,0 +1,20 @@
+"""The roles a person may have. What each allows stands in the policy, which the custodian holds; names only here."""
+
+from typing import Final
+
+COMPLIANCE_OFFICER: Final = "compliance_officer"
+ADMINISTRATOR: Final = "administrator"
+
+ROLES: Final = (COMPLIANCE_OFFICER, ADMINISTRATOR)
+
+REASON_CLASSES: Final = {
+    "complaint": "A complaint",
+    "quality": "Quality review",
+    "training": "Training",
+    "dispute": "A dispute, or a claim in law",
+    "subject_request": "A request by the person recorded",
+    "fraud": "Suspected fraud",
+    "safeguarding": "Safeguarding somebody",
+    "technical": "A technical fault",
+}
+"""Why a recording is opened: the class stands in the log in clear; the words beside it are sealed."""

@@ -1,0 +1,89 @@
+"""Who may use a route. Default deny: a route that does not say so stops the console from starting.
+
+Invariants: every route carries exactly one `Guard`; a guard only ever refuses: it grants nothing that the custodian
+decides, so it may be stricter than the policy and never weaker. A change needs the page token of its own session as well.
+"""
+
+import hmac
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+
+from callseal.errors import ConfigError, Denied, Unauthenticated
+from callseal.model.roles import ADMINISTRATOR, COMPLIANCE_OFFICER
+from callseal.web.headers import SAFE_METHODS
+from callseal.web.sessions import Session
+
+COOKIE: Final = "callseal_session"
+PAGE_TOKEN_HEADER: Final = "x-callseal-page"
+NO_AUDIO: Final = (
+    "Your role runs the system and cannot listen. A person with a role that may listen can open this call, with a reason, on the record."
+)
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A FastAPI dependency: raises Unauthenticated or Denied, or returns and leaves the session in `request.state.session`."""
+
+    who: str
+    allows: Callable[[Session], bool]
+    why_not: str = "Your role does not allow this."
+    needs_session: bool = True
+
+    async def __call__(self, request: Request) -> None:
+        """Let the request in, or raise."""
+        session = session_of(request)
+        request.state.session = session
+        if not self.needs_session:
+            return
+        if session is None:
+            raise Unauthenticated("Please sign in.")
+        if request.method not in SAFE_METHODS:
+            token = request.headers.get(PAGE_TOKEN_HEADER, "")
+            if not hmac.compare_digest(token.encode(), session.page_token.encode()):
+                raise Denied("page token: expected the one of this session; reload the page")
+        if not self.allows(session):
+            raise Denied(self.why_not)
+
+
+ANYONE: Final = Guard("anyone", lambda session: True, needs_session=False)
+SIGNED_IN: Final = Guard("anyone signed in", lambda session: True)
+ADMINISTRATORS: Final = Guard("administrators", lambda session: session.role == ADMINISTRATOR, "Only an administrator can do this.")
+LISTENERS: Final = Guard("who may listen", lambda session: session.role == COMPLIANCE_OFFICER, NO_AUDIO)
+
+
+def session_of(request: Request) -> Session | None:
+    """The session whose cookie this request carries, if it is live."""
+    token = request.cookies.get(COOKIE)
+    if not token:
+        return None
+    parts = request.app.state.parts
+    found: Session | None = parts.sessions.find(token, parts.clock())
+    return found
+
+
+def signed_in(request: Request) -> Session:
+    """The session of a request that a guard has let in."""
+    session = request.state.session
+    if not isinstance(session, Session):
+        raise Unauthenticated("Please sign in.")
+    return session
+
+
+def guard_of(route: BaseRoute) -> Guard:
+    """The one guard of a route. Raises ConfigError where it has none, or more than one."""
+    dependencies = route.dependencies if isinstance(route, APIRoute) else ()
+    guards = [item.dependency for item in dependencies if isinstance(item.dependency, Guard)]
+    if len(guards) != 1:
+        raise ConfigError(f"route {getattr(route, 'path', route)}: expected exactly one guard, got {len(guards)}")
+    return guards[0]
+
+
+def check_routes(routes: Iterable[BaseRoute]) -> None:
+    """Raises ConfigError unless every route says who may use it."""
+    for route in routes:
+        guard_of(route)
