@@ -1,0 +1,273 @@
+"""`callseal doctor`: what stands between this machine and the promises, each with its fix."""
+
+import ctypes
+import json
+import os
+import shutil
+import socket
+import sqlite3
+import stat
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from cryptography import x509
+from rich.console import Console
+from rich.markup import escape
+
+from callseal.config.settings import Config, load_config
+from callseal.daemons.landlock import landlock_version
+from callseal.errors import ConfigError
+
+
+class Verdict(StrEnum):
+    """What a check found."""
+
+    GOOD = "good"
+    CARE = "take care"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at: what was found, and what to do where it is not good."""
+
+    what: str
+    verdict: Verdict
+    found: str
+    fix: str = ""
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+    config_file: Annotated[Path | None, typer.Option("--config", help="The configuration file.")] = None,
+) -> int:
+    """Check ports, certificates, permissions, disk, clock, swap, core dumps and process separation."""
+    try:
+        findings = list(examine(load_config(config_file), datetime.now(UTC)))
+    except ConfigError as error:
+        findings = [Finding("configuration", Verdict.BAD, str(error), "mend the file, or remove it for the defaults")]
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        _print(findings)
+    return 1 if any(finding.verdict is Verdict.BAD for finding in findings) else 0
+
+
+def examine(config: Config, now: datetime) -> Iterator[Finding]:
+    """Look at everything, in the order in which it would hurt."""
+    yield _libraries()
+    yield from _permissions(config)
+    yield from _certificates(config, now)
+    yield from _ports(config)
+    yield _passkeys(config)
+    yield from _disk(config)
+    yield _clock()
+    yield _swap(config)
+    yield _core_dumps()
+    yield from _separation(config)
+    yield _receive_buffer()
+
+
+def _libraries() -> Finding:
+    import pysqlite3
+
+    version = f"Python {sys.version.split()[0]}, SQLite {pysqlite3.sqlite_version} (the system's: {sqlite3.sqlite_version})"
+    good = tuple(map(int, pysqlite3.sqlite_version.split("."))) >= (3, 51, 3)
+    return Finding(
+        "libraries", Verdict.GOOD if good else Verdict.BAD, version, "" if good else "install the locked requirements again"
+    )
+
+
+def _permissions(config: Config) -> Iterator[Finding]:
+    if not config.data.exists():
+        yield Finding("data folder", Verdict.GOOD, f"{config.data} will be made at the first start")
+        return
+    wanted: tuple[tuple[str, Path, int], ...] = (
+        ("data folder", config.data, 0o027),
+        ("custodian's folder", config.data / "custodian", 0o077),
+        ("sockets", config.run, 0o027),
+        ("server key", config.data / "tls" / "server.key", 0o077),
+    )
+    for what, path, forbidden in wanted:
+        if not path.exists():
+            continue
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & forbidden:
+            yield Finding(what, Verdict.BAD, f"mode {mode:04o}: others may look in", f"chmod {mode & ~forbidden:o} {path}")
+        else:
+            yield Finding(what, Verdict.GOOD, f"mode {mode:04o}")
+
+
+def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
+    for path in sorted((config.data / "tls").glob("*.pem")):
+        certificate = x509.load_pem_x509_certificate(path.read_bytes())
+        days = (certificate.not_valid_after_utc - now).days
+        verdict = Verdict.BAD if days < 0 else Verdict.CARE if days < 30 else Verdict.GOOD
+        fix = "" if verdict is Verdict.GOOD else f"remove {path} and its key, then start again: a new one is made"
+        yield Finding(f"certificate {path.stem}", verdict, f"{days} days left", fix)
+
+
+def _ports(config: Config) -> Iterator[Finding]:
+    for name, host, port in (("sip", config.sip.host, config.sip.port), ("web", config.web.host, config.web.port)):
+        address = config.run / f"{name}.address"
+        where = address.read_text(encoding="utf-8").strip() if address.exists() else f"{host}:{port}"
+        running = _connects(where)
+        if running:
+            yield Finding(f"{name} port", Verdict.GOOD, f"{where} answers")
+        elif port and not _can_bind(host, port):
+            found = f"{host}:{port} is taken by another program"
+            yield Finding(f"{name} port", Verdict.BAD, found, f"set {name}.port, or stop that program")
+        else:
+            yield Finding(f"{name} port", Verdict.CARE, f"{where} is free: nothing runs there", "callseal up")
+
+
+def _connects(where: str) -> bool:
+    host, _, port = where.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=0.5):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _can_bind(host: str, port: int) -> bool:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+        return True
+
+
+def _passkeys(config: Config) -> Finding:
+    if config.web.rp_id == "localhost" or config.web.origin.startswith("https://"):
+        return Finding("passkeys", Verdict.GOOD, f"work on {config.web.origin or 'http://localhost'}")
+    return Finding(
+        "passkeys", Verdict.CARE, "a browser allows passkeys on localhost and over HTTPS only: password and TOTP are offered",
+        "put the console behind HTTPS and set web.origin and web.rp_id",
+    )  # fmt: skip
+
+
+def _disk(config: Config) -> Iterator[Finding]:
+    place = config.data if config.data.exists() else config.data.parent
+    while not place.exists():
+        place = place.parent
+    usage = shutil.disk_usage(place)
+    hours = usage.free / (2 * 9_000 * 3600)  # two G.711 tracks, sealed and padded: about 9 kB a second each
+    verdict = Verdict.BAD if usage.free < 1 << 30 else Verdict.CARE if usage.free < 10 << 30 else Verdict.GOOD
+    yield Finding(
+        "disk space", verdict, f"{usage.free / 2**30:.1f} GiB free: about {hours:,.0f} hours of calls",
+        "" if verdict is Verdict.GOOD else "give the data folder more room",
+    )  # fmt: skip
+    with tempfile.TemporaryFile(dir=place) as probe:
+        times = []
+        for _ in range(5):
+            probe.write(b"\0" * 65536)
+            probe.flush()
+            began = time.perf_counter()
+            os.fdatasync(probe.fileno())
+            times.append(time.perf_counter() - began)
+    slow = sorted(times)[2] * 1000
+    yield Finding(
+        "disk speed", Verdict.GOOD if slow < 200 else Verdict.CARE, f"{slow:.1f} ms to make 64 KiB durable",
+        "" if slow < 200 else "sealed seconds are promised after this time: use a faster disk",
+    )  # fmt: skip
+
+
+def _clock() -> Finding:
+    class Timex(ctypes.Structure):
+        _fields_ = (("modes", ctypes.c_uint), ("rest", ctypes.c_byte * 256))
+
+    state = ctypes.CDLL(None).adjtimex(ctypes.byref(Timex()))
+    if state == 5:  # TIME_ERROR: not synchronised
+        return Finding(
+            "clock", Verdict.CARE, "the kernel says that the clock is not synchronised",
+            "start a time service (systemd-timesyncd or chrony): retention and evidence depend on the clock",
+        )  # fmt: skip
+    return Finding("clock", Verdict.GOOD, "synchronised")
+
+
+def _swap(config: Config) -> Finding:
+    swaps = Path("/proc/swaps").read_text(encoding="ascii").splitlines()[1:]
+    if not swaps:
+        return Finding("swap", Verdict.GOOD, "none in use")
+    locked = [name for name, pid in _running(config) if _status(pid, "VmLck") not in ("", "0 kB")]
+    if locked and len(locked) == len(list(_running(config))):
+        return Finding("swap", Verdict.GOOD, "in use, but every daemon's memory is locked")
+    return Finding(
+        "swap", Verdict.CARE, f"{len(swaps)} in use: live keys and speech could reach it",
+        "swapoff -a, encrypt the swap, or raise the limit on locked memory (LimitMEMLOCK=infinity)",
+    )  # fmt: skip
+
+
+def _core_dumps() -> Finding:
+    pattern = Path("/proc/sys/kernel/core_pattern").read_text(encoding="utf-8", errors="replace").strip()
+    return Finding("core dumps", Verdict.GOOD, f"our daemons leave none (the system's pattern is {pattern[:40]!r})")
+
+
+def _separation(config: Config) -> Iterator[Finding]:
+    version = landlock_version()
+    if version:
+        yield Finding("Landlock", Verdict.GOOD, f"ABI {version}: each daemon is shut in")
+    else:
+        yield Finding(
+            "Landlock", Verdict.CARE, "this kernel has none: one user's daemons could read each other's files",
+            "use the systemd units, which give each daemon its own user",
+        )  # fmt: skip
+    owners = set()
+    for name, pid in _running(config):
+        owners.add(_status(pid, "Uid").split("\t")[0])
+        if version and _status(pid, "NoNewPrivs") != "1":
+            yield Finding(f"daemon {name}", Verdict.BAD, "runs, but is not shut in", "stop it and start it with callseal up")
+    if owners and len(owners) == 1:
+        yield Finding(
+            "users", Verdict.CARE, "all daemons run as one user: its root or owner can read the custodian's memory",
+            "use the systemd units (a user each), or stand the custodian on another machine",
+        )  # fmt: skip
+
+
+def _receive_buffer() -> Finding:
+    limit = int(Path("/proc/sys/net/core/rmem_max").read_text(encoding="ascii"))
+    good = limit >= 212_992
+    return Finding(
+        "receive buffer", Verdict.GOOD if good else Verdict.CARE, f"net.core.rmem_max is {limit // 1024} KiB",
+        "" if good else "sysctl -w net.core.rmem_max=4194304",
+    )  # fmt: skip
+
+
+def _running(config: Config) -> Iterator[tuple[str, int]]:
+    state = config.run / "supervisor.json"
+    if not state.exists():
+        return
+    for name, child in json.loads(state.read_text(encoding="utf-8")).items():
+        if child["pid"] and Path(f"/proc/{child['pid']}").exists():
+            yield name, child["pid"]
+
+
+def _status(pid: int, field: str) -> str:
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(f"{field}:")), "")
+
+
+def _print(findings: list[Finding]) -> None:
+    marks = {Verdict.GOOD: "[green]✓[/]", Verdict.CARE: "[yellow]![/]", Verdict.BAD: "[bold red]✗[/]"}
+    console = Console(highlight=False, soft_wrap=True)
+    width = max(len(finding.what) for finding in findings)
+    for finding in findings:
+        console.print(f"{marks[finding.verdict]} {finding.what:<{width}}  {escape(finding.found)}")
+        if finding.fix:
+            console.print(f"  {'':<{width}}  [bold]fix:[/] {escape(finding.fix)}")
+    counts = {verdict: sum(finding.verdict is verdict for finding in findings) for verdict in Verdict}
+    console.print(f"\n{counts[Verdict.GOOD]} good, {counts[Verdict.CARE]} to take care of, {counts[Verdict.BAD]} bad")
