@@ -98,7 +98,7 @@ class Config:
     @property
     def database_url(self) -> str:
         """SQLAlchemy's name for the embedded database."""
-        return f"sqlite:///{self.data / 'callseal.db'}"
+        return f"sqlite:///{self.data / 'database' / 'callseal.db'}"
 
 
 def default_data() -> Path:

@@ -1,0 +1,139 @@
+"""The database: SQLite on one machine (through `pysqlite3`, WAL), or PostgreSQL, behind SQLAlchemy Core.
+
+Invariants: a WAL database is refused under SQLite 3.51.3 (the WAL-reset bug, sqlite.org/wal.html); a writing transaction
+takes its lock at the start, so that it never fails half way for another writer; the database's faults reach callers as
+`Unavailable`, its schema's as `ConfigError`.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pysqlite3
+from alembic import command
+from alembic.config import Config as AlembicConfig
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
+
+from callseal.errors import ConfigError, Unavailable
+from callseal.store.files import make_folder
+
+SQLITE_LEAST = (3, 51, 3)
+BUSY_TIMEOUT_MS = 5000
+_WRITES = "callseal_writes"
+_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+class Database:
+    """One process's way to the database. Thread-safe; connections are pooled."""
+
+    def __init__(self, url: str) -> None:
+        """Prepare the way to `url` without connecting. Raises ConfigError for an unusable URL or SQLite version."""
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite":
+            check_sqlite_version(pysqlite3.sqlite_version_info)
+            if not parsed.database:
+                raise ConfigError("database: expected a file for SQLite, got none")
+            self._file: Path | None = Path(parsed.database)
+            self.engine = _sqlite_engine(url)
+        elif parsed.get_backend_name() == "postgresql":
+            self._file = None
+            self.engine = create_engine(parsed.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        else:
+            raise ConfigError(f"database: expected sqlite or postgresql, got {parsed.get_backend_name()}")
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent view; nothing written in it stays. Raises Unavailable where the database is away."""
+        with _as_ours(), self.engine.connect() as connection, connection.begin() as transaction:
+            yield connection
+            transaction.rollback()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """One writing transaction: all of it, durable, or none. Raises Unavailable."""
+        with _as_ours(), self.engine.connect() as connection:
+            connection = connection.execution_options(**{_WRITES: True})
+            with connection.begin():
+                yield connection
+
+    def migrate(self) -> None:
+        """Bring the schema to this version's; safe for several processes at once. Raises Unavailable, ConfigError."""
+        if self._file is not None:
+            make_folder(self._file.parent)
+            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        with self.write() as connection:
+            if _revision(connection) == _head():
+                return
+            config = _alembic()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+
+    def check_schema(self) -> None:
+        """Raises Unavailable where the schema is not (yet) this version's."""
+        if self._file is not None and not self._file.exists():
+            raise Unavailable("database: expected it to exist; the watcher makes it when Callseal starts")
+        with self.read() as connection:
+            if _revision(connection) != _head():
+                raise Unavailable(f"database: expected schema {_head()}, got {_revision(connection)}")
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.engine.dispose()
+
+
+def check_sqlite_version(version: tuple[int, ...]) -> None:
+    """Raises ConfigError under 3.51.3, where WAL may lose committed work."""
+    if version < SQLITE_LEAST:
+        raise ConfigError(f"SQLite: expected 3.51.3 or newer for WAL, got {'.'.join(map(str, version))}")
+
+
+def _sqlite_engine(url: str) -> Engine:
+    engine = create_engine(url, module=pysqlite3.dbapi2, connect_args={"timeout": BUSY_TIMEOUT_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # transactions begin where `_begin` says, not where the driver guesses
+        cursor = connection.cursor()
+        for setting in (
+            "journal_mode=WAL",
+            "synchronous=FULL",
+            "foreign_keys=ON",
+            "trusted_schema=OFF",
+            "secure_delete=ON",
+        ):
+            cursor.execute(f"PRAGMA {setting}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        writes = connection.get_execution_options().get(_WRITES, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+@contextmanager
+def _as_ours() -> Iterator[None]:
+    try:
+        yield
+    except DBAPIError as error:
+        raise Unavailable(f"database: {type(error.orig).__name__}") from error
+
+
+def _alembic() -> AlembicConfig:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(_MIGRATIONS))
+    return config
+
+
+def _head() -> str | None:
+    return ScriptDirectory.from_config(_alembic()).get_current_head()
+
+
+def _revision(connection: Connection) -> str | None:
+    return MigrationContext.configure(connection).get_current_revision()
