@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 
 from callseal.errors import RequestError, TamperedError
 
-Value: TypeAlias = "str | int | bool | None | Sequence[Value] | Mapping[str, Value]"
+Value: TypeAlias = "str | int | bool | Sequence[Value] | Mapping[str, Value] | None"
 
 MAX_INTEGER = 2**53 - 1
 """RFC 7493 section 2.2: larger integers are not the same number everywhere."""

@@ -1,7 +1,7 @@
 """Checkpoints: what the log's key says the log's size and root are.
 
-C2SP tlog-checkpoint (c2sp.org/tlog-checkpoint). Invariant: a checkpoint is believed only when the log's own key signed it and its origin is the
-one expected.
+C2SP tlog-checkpoint (c2sp.org/tlog-checkpoint). Invariant: a checkpoint is believed only when the log's own key signed it and its
+origin is the one expected.
 """
 
 import base64

@@ -1,6 +1,7 @@
 """A witness's word: at this time, this was the largest checkpoint of this log it had seen, and it extends all it had seen before.
 
-C2SP tlog-cosignature, version 1 with Ed25519 (signature type 4). Invariant: the time is signed with the checkpoint, so it cannot be moved to another.
+C2SP tlog-cosignature, version 1 with Ed25519 (signature type 4). Invariant: the time is signed with the checkpoint, so it
+cannot be moved to another.
 """
 
 import struct

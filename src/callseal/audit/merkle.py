@@ -1,7 +1,7 @@
 """The Merkle tree of the log: hashes, roots, proofs that an entry is in it, and proofs that it only grew.
 
-RFC 6962 section 2.1 with SHA-256. Subtrees, for checkpoints of a part of the tree, follow draft-ietf-plants-merkle-tree-certs section 4;
-a plain proof is the case of a subtree that starts at 0. Invariant: a `verify_…` raises TamperedError or returns nothing.
+RFC 6962 section 2.1 with SHA-256. Subtrees follow draft-ietf-plants-merkle-tree-certs section 4; a plain proof is that of a
+subtree which starts at 0. Invariant: a `verify_…` raises TamperedError or returns nothing.
 """
 
 import hashlib
@@ -76,15 +76,17 @@ def verify_inclusion(leaf: bytes, index: int, size: int, proof: Sequence[bytes],
 def verify_consistency(old_size: int, size: int, old_root: bytes, root: bytes, proof: Sequence[bytes]) -> None:
     """The tree of `size` begins with the tree of `old_size`. Raises TamperedError.
 
-    Nothing can be proved from an empty tree to a larger one, so that is refused: a caller who knows only an empty tree knows nothing yet.
+    From an empty tree to a larger one nothing is proved, so that is refused: who knows an empty tree knows nothing yet.
     """
+    if old_size == 0 and (size != 0 or old_root != root):
+        raise TamperedError("consistency proof: expected an old size of at least 1, or two empty trees with one root")
     verify_subtree_consistency(0, old_size, size, old_root, root, proof)
 
 
 def verify_subtree_inclusion(leaf: bytes, index: int, start: int, end: int, proof: Sequence[bytes], root: bytes) -> None:
     """Leaf hash `leaf` stands at `index` in the subtree `start..end` (end excluded) with this root. Raises TamperedError."""
     _check_subtree(start, end)
-    _check_hashes(leaf, root, *proof)
+    _check_hashes(leaf, *proof)
     if not start <= index < end:
         raise TamperedError(f"inclusion proof: expected an index from {start} to {end - 1}, got {index}")
     rest = list(proof)
@@ -95,14 +97,14 @@ def verify_subtree_inclusion(leaf: bytes, index: int, start: int, end: int, proo
 
 def verify_subtree_consistency(start: int, end: int, size: int, subroot: bytes, root: bytes, proof: Sequence[bytes]) -> None:
     """The tree of `size` with `root` holds the subtree `start..end` with `subroot`. Raises TamperedError."""
-    _check_hashes(subroot, root, *proof)
-    if start == end == 0 and size == 0:
-        if proof or subroot != EMPTY_ROOT or root != EMPTY_ROOT:
-            raise TamperedError("consistency proof: expected two empty trees")
+    _check_hashes(*proof)
+    if not 0 <= start <= end <= size <= MAX_SIZE:
+        raise TamperedError(f"consistency proof: expected a size from {end}, got {size}")
+    if start == end:
+        if proof or subroot != EMPTY_ROOT:
+            raise TamperedError("consistency proof: expected the empty root for an empty subtree, and no hashes")
         return
     _check_subtree(start, end)
-    if not end <= size <= MAX_SIZE:
-        raise TamperedError(f"consistency proof: expected a size from {end}, got {size}")
     rest = list(proof)
     part, whole = _roots_from_subtree(subroot, start, end, size, True, rest)
     if rest or part != subroot or whole != root:
@@ -121,7 +123,7 @@ def _root_from_leaf(leaf: bytes, index: int, size: int, rest: list[bytes]) -> by
 
 
 def _roots_from_subtree(known: bytes, start: int, end: int, size: int, whole: bool, rest: list[bytes]) -> tuple[bytes, bytes]:
-    """The roots of `start..end` and of the tree of `size`, as the proof has them; `known` is used where it is a node of the tree."""
+    """The roots of `start..end` and of the tree of `size`, as the proof has them; `known` stands in for a whole node."""
     if start == 0 and end == size:
         node = known if whole else _take(rest)
         return node, node

@@ -1,7 +1,7 @@
 """Signed notes: text that a person can read, signed by one or more named keys.
 
-C2SP signed-note (c2sp.org/signed-note) with Ed25519 (signature type 1). Invariants: a note opens only when a known key signed it; a signature that
-claims a known key and does not verify refuses the whole note; a signature by an unknown key is passed over.
+C2SP signed-note (c2sp.org/signed-note) with Ed25519 (signature type 1). Invariants: a note opens only when a known key
+signed it; a signature that claims a known key and does not verify refuses the whole note; one by an unknown key is passed over.
 """
 
 import base64
