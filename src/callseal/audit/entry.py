@@ -49,7 +49,6 @@ _digest = _matches(r"[0-9a-f]{64}")
 _id8 = _matches(r"[0-9a-f]{16}")
 _id16 = _matches(r"[0-9a-f]{32}")
 _time = _matches(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z")
-_day = _matches(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _word = _matches(r"(?!.*[0-9]{4})[a-z][a-z0-9_-]{0,31}")
 _event = _matches(r"[A-Z][A-Za-z]{2,31}")
 _source = _matches(r"[a-z]{1,16}(-[0-9]{1,3})?")
@@ -68,10 +67,8 @@ FIELDS: dict[str, Check] = {
     "card_sha256": _digest,
     "cell": _is_count,
     "certificate": _digest,
-    "class": _word,
     "count": _is_count,
     "credential": _digest,
-    "day": _day,
     "decision": _one_of("allow", "deny"),
     "detail": _digest,
     "digest": _digest,
@@ -127,7 +124,7 @@ COMMON = frozenset({"v", "type", "at", "source", "n"})
 _PERSON = "by role method weaker assertion request policy detail"
 _OPENING = "role method weaker reason_class policy assertion request detail part parts"
 _HOLD = f"who what part row_sha256 count reason_class {_PERSON}"
-_GROUP = "class day group leaf"
+_GROUP = "group leaf"
 _DESTROYED = f"who why reason_class count cell until certificate {_GROUP} {_PERSON}"
 
 TYPES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
@@ -151,7 +148,7 @@ TYPES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         ("PartsAnchored", "root count", "digest"),
         ("HoldPlaced", "hold", _HOLD),
         ("HoldReleased", "hold", _HOLD),
-        ("GroupDestroyed", "driver state", _DESTROYED),
+        ("GroupDestroyed", "group driver state", _DESTROYED),
         ("RecordingDestroyed", "what driver state", _DESTROYED),
         ("DestructionFinal", "index driver", f"what cell certificate {_GROUP}"),
         ("ExportMade", "who what digest", "role range index detail assertion reason_class"),
@@ -216,7 +213,7 @@ def detail_digest(salt: bytes, detail: bytes) -> str:
 _EXPECTED = {
     "at": "RFC 3339 with milliseconds and Z",
     "range": "[from_ms, to_ms]",
-    "class": "a short word",
+    "group": "CLASS/YYYY-MM-DD",
     "reason_class": "a class of the table",
     "role": "a role of the table",
     "why": "a short word",

@@ -10,6 +10,7 @@ in the order given, the checkpoint last, and answers nobody before that. Then:
 Invariants: a state never changes, `append` returns the next; `size` is at most 2^48.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -24,6 +25,7 @@ from callseal.errors import LimitExceeded, RequestError, TamperedError
 CHECKPOINT_PATH = "checkpoint"
 MAX_SIZE = 1 << 48
 MAX_APPEND = 4096
+_TILE_PATH = re.compile(r"tile/(?:entries|(?P<level>[0-9]{1,2}))/(?P<index>(?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/(?P<width>[0-9]{1,3}))?")
 
 
 class Write(NamedTuple):
@@ -115,15 +117,12 @@ class LogState:
 
 def is_ahead(path: str, size: int) -> bool:
     """True for a file of tiles or entries that no log of this size or smaller has: left by a kill, to be discarded at start."""
-    parts = path.split("/")
-    if parts[0] != "tile" or len(parts) < 3:
+    match = _TILE_PATH.fullmatch(path)
+    if match is None:
         return False
-    level = 0 if parts[1] == "entries" else int(parts[1])
-    partial = parts[-2].endswith(".p")
-    width = int(parts[-1]) if partial else WIDTH
-    groups = [*parts[2:-2], parts[-2][:-2]] if partial else parts[2:]
-    index = int("".join(group.removeprefix("x") for group in groups))
-    return index * WIDTH + width > size >> (HEIGHT * level)
+    level = int(match["level"] or 0)
+    index = int(match["index"].replace("/", "").replace("x", ""))
+    return index * WIDTH + int(match["width"] or WIDTH) > size >> (HEIGHT * level)
 
 
 def _grow_bundle(index: int, partial: Sequence[bytes], entries: Sequence[bytes]) -> tuple[tuple[bytes, ...], list[Write]]:
