@@ -25,7 +25,9 @@ from callseal.errors import LimitExceeded, RequestError, TamperedError
 CHECKPOINT_PATH = "checkpoint"
 MAX_SIZE = 1 << 48
 MAX_APPEND = 4096
-_TILE_PATH = re.compile(r"tile/(?:entries|(?P<level>[0-9]{1,2}))/(?P<index>(?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/(?P<width>[0-9]{1,3}))?")
+_TILE_PATH = re.compile(
+    r"tile/(?:entries|(?P<level>[0-9]{1,2}))/(?P<index>(?:x[0-9]{3}/){0,5}[0-9]{3})(?:\.p/(?P<width>[0-9]{1,3}))?"
+)
 
 
 class Write(NamedTuple):
