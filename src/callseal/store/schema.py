@@ -179,3 +179,11 @@ positions = Table(
     Column("name", String(64), primary_key=True),
     Column("n", BigInteger, nullable=False),
 )
+
+gauges = Table(
+    "gauges",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("value", BigInteger, nullable=False),
+    Column("at", Moment, nullable=False),
+)

@@ -1,4 +1,4 @@
-"""The first schema: calls, parts, gaps, events, tokens, alerts, certificates, positions."""
+"""The first schema: calls, parts, gaps, events, tokens, alerts, certificates, positions, gauges."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,6 +16,7 @@ def upgrade() -> None:
     _certificates()
     _events()
     _positions()
+    _gauges()
     _gaps()
     _parts()
     _tokens()
@@ -164,3 +165,13 @@ def _tokens() -> None:
         sa.PrimaryKeyConstraint("group_name", "token", "recording", name=op.f("pk_tokens")),
     )
     op.create_index("ix_tokens_token", "tokens", ["token"], unique=False)
+
+
+def _gauges() -> None:
+    op.create_table(
+        "gauges",
+        sa.Column("name", sa.String(length=64), nullable=False),
+        sa.Column("value", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_gauges")),
+    )
