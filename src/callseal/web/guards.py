@@ -19,9 +19,10 @@ from callseal.web.headers import SAFE_METHODS
 from callseal.web.sessions import Session
 
 COOKIE: Final = "callseal_session"
-PAGE_TOKEN_HEADER: Final = "x-callseal-page"
+PAGE_HEADER: Final = "x-callseal-page"
 NO_AUDIO: Final = (
-    "Your role runs the system and cannot listen. A person with a role that may listen can open this call, with a reason, on the record."
+    "Your role runs the system and cannot listen. "
+    "A person with a role that may listen can open this call, with a reason, on the record."
 )
 
 
@@ -33,17 +34,19 @@ class Guard:
     allows: Callable[[Session], bool]
     why_not: str = "Your role does not allow this."
     needs_session: bool = True
+    touches: bool = True
+    """Whether the request shows that the person is there; a page that asks by itself does not."""
 
     async def __call__(self, request: Request) -> None:
         """Let the request in, or raise."""
-        session = session_of(request)
+        session = session_of(request, touch=self.touches)
         request.state.session = session
         if not self.needs_session:
             return
         if session is None:
             raise Unauthenticated("Please sign in.")
         if request.method not in SAFE_METHODS:
-            token = request.headers.get(PAGE_TOKEN_HEADER, "")
+            token = request.headers.get(PAGE_HEADER, "")
             if not hmac.compare_digest(token.encode(), session.page_token.encode()):
                 raise Denied("page token: expected the one of this session; reload the page")
         if not self.allows(session):
@@ -52,17 +55,20 @@ class Guard:
 
 ANYONE: Final = Guard("anyone", lambda session: True, needs_session=False)
 SIGNED_IN: Final = Guard("anyone signed in", lambda session: True)
-ADMINISTRATORS: Final = Guard("administrators", lambda session: session.role == ADMINISTRATOR, "Only an administrator can do this.")
+WATCHING: Final = Guard("anyone signed in, not counted as present", lambda session: True, touches=False)
+ADMINISTRATORS: Final = Guard(
+    "administrators", lambda session: session.role == ADMINISTRATOR, "Only an administrator can do this."
+)
 LISTENERS: Final = Guard("who may listen", lambda session: session.role == COMPLIANCE_OFFICER, NO_AUDIO)
 
 
-def session_of(request: Request) -> Session | None:
+def session_of(request: Request, *, touch: bool = False) -> Session | None:
     """The session whose cookie this request carries, if it is live."""
     token = request.cookies.get(COOKIE)
     if not token:
         return None
     parts = request.app.state.parts
-    found: Session | None = parts.sessions.find(token, parts.clock())
+    found: Session | None = parts.sessions.find(token, parts.clock(), touch=touch)
     return found
 
 

@@ -50,16 +50,16 @@ HEADERS: Final = {
 
 
 class Gate:
-    """ASGI layer around the whole console."""
+    """The console as ASGI: `app` with this layer around all of it."""
 
     def __init__(self, app: ASGIApp, origins: Origins) -> None:
-        self._app = app
+        self.app = app
         self._origins = origins
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check the request's frame, then hand it in; put the headers on whatever comes out."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+            await self.app(scope, receive, send)
             return
         headers = Headers(scope=scope)
         host = headers.get("host", "")
@@ -82,7 +82,7 @@ class Gate:
             refusal = JSONResponse({"error": type(error).__name__, "message": str(error)}, answer_for(error).http)
             await refusal(scope, receive, send_with_headers)
             return
-        await self._app(scope, receive, send_with_headers)
+        await self.app(scope, receive, send_with_headers)
 
 
 def _check_length(headers: Headers) -> None:

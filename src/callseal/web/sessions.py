@@ -10,14 +10,38 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Final
 
-LONGEST_SECONDS = 12 * 3600
-LIMIT = 1000
+from callseal.errors import NotFound
+
+LONGEST_SECONDS: Final = 12 * 3600
+LIMIT: Final = 1000
+ASKED_LIMIT: Final = 4
+
+
+class Pending:
+    """What was asked of the custodian and is still to be proved, by its nonce: each is taken once, the oldest make room."""
+
+    def __init__(self, limit: int = ASKED_LIMIT) -> None:
+        self._limit = limit
+        self._table: dict[str, Any] = {}
+
+    def put(self, nonce: str, asked: Any) -> None:
+        """Keep a request until its proof comes."""
+        while len(self._table) >= self._limit:
+            del self._table[next(iter(self._table))]
+        self._table[nonce] = asked
+
+    def take(self, nonce: str) -> Any:
+        """Take a request out. Raises NotFound where none waits under this nonce."""
+        if nonce not in self._table:
+            raise NotFound("Nothing waits to be proved under this nonce; begin again.")
+        return self._table.pop(nonce)
 
 
 @dataclass
 class Session:
-    """One person's stay. `digest` names it here and binds openings to it; `page_token` proves that a change came from our page."""
+    """One person's stay. `digest` names it and binds openings to it; `page_token` proves that a change came from our page."""
 
     digest: bytes
     person: str
@@ -26,6 +50,7 @@ class Session:
     method: str
     began: float
     seen: float
+    asked: Pending = field(default_factory=Pending, repr=False)
     page_token: str = field(default_factory=lambda: secrets.token_urlsafe(32), repr=False)
 
 

@@ -1,0 +1,98 @@
+"""One call's page: what it is, how it was protected, who opened it, how long it is kept, whether it is unchanged."""
+
+import asyncio
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Path
+from starlette.requests import Request
+from starlette.responses import HTMLResponse
+
+from callseal.console.parts import Parts, parts_of
+from callseal.console.verifier import verify_installation
+from callseal.console.words import STATES, reason_words, role_words, show_call, show_leg
+from callseal.model.call import CallDetail, PartState
+from callseal.model.message import to_text
+from callseal.model.roles import REASON_CLASSES
+from callseal.store.calls import get_call, get_rows
+from callseal.web.guards import NO_AUDIO, SIGNED_IN
+
+router = APIRouter()
+Recording = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="32 hex digits")]
+
+
+@router.get("/calls/{recording}", dependencies=[Depends(SIGNED_IN)], include_in_schema=False)
+def show_page(request: Request, recording: Recording) -> HTMLResponse:
+    """The page. Raises NotFound."""
+    parts = parts_of(request)
+    detail = find_call(parts, recording)
+    call = detail.call
+    return parts.pages.show(
+        request, "call.html", call=call, state_words=STATES[call.state], stored=is_stored(detail),
+        legs=[show_leg(leg) for leg in call.legs], gaps=detail.gaps, reason_classes=REASON_CLASSES, no_audio=NO_AUDIO,
+    )  # fmt: skip
+
+
+@router.get("/api/calls/{recording}", dependencies=[Depends(SIGNED_IN)], tags=["calls"])
+def send_call(request: Request, recording: Recording) -> dict[str, Any]:
+    """One call, its parts and its gaps. Raises NotFound."""
+    detail = find_call(parts_of(request), recording)
+    return show_call(detail.call) | {
+        "purpose": detail.call.purpose,
+        "lawful_basis": detail.call.lawful_basis,
+        "digest": detail.call.digest,
+        "gaps": [{"part": gap.part, "from_ms": gap.from_ms, "to_ms": gap.to_ms, "why": gap.why} for gap in detail.gaps],
+        "parts": [{"part": part.part, "state": part.state.value, "sha256": part.digest} for part in detail.parts],
+    }
+
+
+@router.get("/api/calls/{recording}/history", dependencies=[Depends(SIGNED_IN)], tags=["calls"])
+async def send_history(request: Request, recording: Recording) -> dict[str, Any]:
+    """Who opened it and who was refused, from the log, newest first. Raises NotFound, Unavailable."""
+    parts = parts_of(request)
+    rows = await asyncio.to_thread(_rows, parts, recording)
+    reply = await parts.keyring.ask("history", recording=recording, row=to_text(rows[0]) if rows else None)
+    names = await read_names(parts)
+    entries = [
+        {
+            "at": entry["at"],
+            "who": names.get(entry["person"], entry["person"]),
+            "role": role_words(entry["role"]),
+            "action": entry["action"],
+            "reason": reason_words(entry.get("reason_class")),
+            "decision": entry["decision"],
+            "log_index": entry["log_index"],
+        }
+        for entry in reply["entries"]
+    ]
+    return {"entries": sorted(entries, key=lambda entry: int(entry["log_index"]), reverse=True)}
+
+
+@router.post("/api/calls/{recording}/verify", dependencies=[Depends(SIGNED_IN)], tags=["evidence"])
+async def verify_call(request: Request, recording: Recording) -> dict[str, Any]:
+    """Run the independent verifier and tell what it says of this recording. Raises NotFound, Unavailable."""
+    parts = parts_of(request)
+    await asyncio.to_thread(find_call, parts, recording)
+    return await verify_installation(parts.config.data, recording)
+
+
+def find_call(parts: Parts, recording: str) -> CallDetail:
+    """One call with all that is known of it. Raises NotFound."""
+    with parts.database.read() as connection:
+        return get_call(connection, recording)
+
+
+def is_stored(detail: CallDetail) -> bool:
+    """Whether every part stands sealed in the object store, so that it can be heard and verified."""
+    return bool(detail.parts) and all(part.state is PartState.SEALED and part.path for part in detail.parts)
+
+
+async def read_names(parts: Parts) -> dict[str, str]:
+    """People's names by their random ids, from the custodian, which alone keeps them."""
+    people = (await parts.keyring.ask("people.list")).get("people", [])
+    return {person["person"]: person["name"] for person in people}
+
+
+def _rows(parts: Parts, recording: str) -> list[bytes]:
+    with parts.database.read() as connection:
+        get_call(connection, recording)
+        return get_rows(connection, recording)

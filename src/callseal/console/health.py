@@ -1,0 +1,182 @@
+"""How the installation is: for people, for a load balancer (`/healthz`) and for Prometheus (`/metrics`).
+
+Invariants: figures only, no ids of people and no numbers; `/metrics` answers this machine or an administrator; what cannot be
+read is shown as such and never as well.
+"""
+
+import asyncio
+import contextlib
+import ipaddress
+import json
+import shutil
+from typing import Any
+
+from fastapi import APIRouter, Depends
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+
+from callseal.console.parts import Parts, parts_of
+from callseal.console.words import show_call
+from callseal.errors import CallsealError, Denied, RequestError
+from callseal.model.call import Alert, CallState, Overview
+from callseal.model.clock import format_time
+from callseal.model.roles import ADMINISTRATOR
+from callseal.store.calls import get_overview, list_alerts, list_calls
+from callseal.store.ledger import acknowledge_alert
+from callseal.web.guards import ANYONE, SIGNED_IN, WATCHING, session_of, signed_in
+
+DISK_LOW_BYTES = 2 << 30
+
+router = APIRouter()
+
+
+@router.get("/health", dependencies=[Depends(SIGNED_IN)], include_in_schema=False)
+async def show_health(request: Request) -> HTMLResponse:
+    """The page."""
+    return parts_of(request).pages.show(request, "health.html")
+
+
+@router.get("/api/health", dependencies=[Depends(WATCHING)], tags=["health"])
+async def send_health(request: Request) -> dict[str, Any]:
+    """Alerts, figures, processes and live calls. A part that is away is named as away."""
+    parts = parts_of(request)
+    overview, alerts, live = await asyncio.to_thread(_read, parts)
+    return {
+        "alerts": [_show_alert(alert) for alert in alerts],
+        "figures": await _figures(parts, overview),
+        "processes": read_processes(parts),
+        "live": live,
+    }
+
+
+@router.post("/api/alerts/{alert}/acknowledge", dependencies=[Depends(SIGNED_IN)], tags=["health"])
+def acknowledge(request: Request, alert: int) -> dict[str, bool]:
+    """Note that this person has seen an alert. Raises NotFound."""
+    parts = parts_of(request)
+    if not 0 < alert < 1 << 31:
+        raise RequestError("alert: expected its number")
+    with parts.database.write() as connection:
+        acknowledge_alert(connection, alert, signed_in(request).person, parts.now())
+    return {"acknowledged": True}
+
+
+@router.get("/healthz", dependencies=[Depends(ANYONE)], tags=["health"])
+async def send_healthz(request: Request) -> JSONResponse:
+    """200 when the database and the custodian answer, otherwise 503; no more is told to a stranger."""
+    parts = parts_of(request)
+    ready = True
+    try:
+        await asyncio.to_thread(parts.database.check_schema)
+        ready = bool((await parts.keyring.ask("status")).get("ready"))
+    except CallsealError:
+        ready = False
+    return JSONResponse({"ready": ready}, 200 if ready else 503)
+
+
+@router.get("/metrics", dependencies=[Depends(ANYONE)], include_in_schema=False)
+async def send_metrics(request: Request) -> Response:
+    """Prometheus text, for this machine itself or an administrator. Raises Denied for anybody else."""
+    session = session_of(request)
+    if not _is_local(request) and (session is None or session.role != ADMINISTRATOR):
+        raise Denied("metrics: for this machine itself, or for an administrator who is signed in")
+    parts = parts_of(request)
+    registry = CollectorRegistry()
+    overview, alerts, _live = await asyncio.to_thread(_read, parts)
+    calls = Gauge("callseal_calls", "Calls by state", ["state"], registry=registry)
+    for state in CallState:
+        calls.labels(state.value).set(getattr(overview, state.value))
+    for name, words, value in (
+        ("callseal_calls_held", "Calls under a hold", overview.held),
+        ("callseal_calls_overdue", "Calls past their day and still there", overview.overdue),
+        ("callseal_offers_refused_today", "Offers and peers refused since midnight UTC", overview.refused_today),
+        ("callseal_alerts_open", "Alerts nobody has seen", len(alerts)),
+        ("callseal_web_sessions", "People signed in", len(parts.sessions)),
+        ("callseal_web_openings", "Recordings open at this moment", len(parts.openings)),
+        ("callseal_disk_free_bytes", "Free space where the data lies", shutil.disk_usage(parts.config.data).free),
+    ):
+        Gauge(name, words, registry=registry).set(value)
+    ready = Gauge("callseal_process_ready", "Whether a process is ready", ["process"], registry=registry)
+    restarts = Gauge("callseal_process_restarts", "Restarts of a process", ["process"], registry=registry)
+    for process in read_processes(parts):
+        ready.labels(process["name"]).set(process["state"] == "ready")
+        restarts.labels(process["name"]).set(process["restarts"])
+    return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
+
+
+def read_processes(parts: Parts) -> list[dict[str, Any]]:
+    """The supervisor's children, as it last wrote them; none where each runs under systemd."""
+    try:
+        state = json.loads((parts.config.run / "supervisor.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [
+        {
+            "name": name,
+            "state": "ready" if child["ready"] else "starting" if child["pid"] else "down",
+            "since": child["started_at"],
+            "restarts": child["restarts"],
+        }
+        for name, child in state.items()
+    ]
+
+
+async def _figures(parts: Parts, overview: Overview) -> list[dict[str, str]]:
+    free = shutil.disk_usage(parts.config.data).free
+    figures = [
+        _figure("Calls going on", str(overview.live)),
+        _figure("Waiting to be sealed", str(overview.ended)),
+        _figure("Sealed", f"{overview.sealed + overview.interrupted}, of which cut short: {overview.interrupted}"),
+        _figure("Held", str(overview.held)),
+        _figure("Past their day and not deleted", str(overview.overdue), bad=overview.overdue > 0),
+        _figure("Refused today", str(overview.refused_today)),
+        _figure("Free disk space", f"{free / (1 << 30):.1f} GiB", bad=free < DISK_LOW_BYTES),
+    ]
+    with contextlib.suppress(OSError):
+        figures.append(_spool_figure(parts))
+    try:
+        status = await parts.keyring.ask("status")
+        figures.append(_figure("Custodian", "ready" if status.get("ready") else "not ready", bad=not status.get("ready")))
+        figures.append(_figure("Keys are kept in", str(status.get("cell_driver", "not said"))))
+        figures.append(_figure("Log entries", str(status.get("log_size", "not said"))))
+    except CallsealError:
+        figures.append(_figure("Custodian", "away: recording goes on, nothing can be opened or destroyed", bad=True))
+    return figures
+
+
+def _spool_figure(parts: Parts) -> dict[str, str]:
+    oldest = [path.stat().st_mtime for path in (parts.config.data / "spool").glob("*/*.spool")]
+    if not oldest:
+        return _figure("Spool", "empty")
+    age = max(0.0, parts.now().timestamp() - min(oldest))
+    return _figure("Oldest file in the spool", f"{age:.0f} s since it was written", bad=age > 3600)
+
+
+def _figure(name: str, value: str, *, bad: bool = False) -> dict[str, str]:
+    return {"name": name, "value": value, "tone": "bad" if bad else "plain"}
+
+
+def _show_alert(alert: Alert) -> dict[str, Any]:
+    return {
+        "id": alert.id,
+        "last_at": format_time(alert.last_at),
+        "count": alert.times,
+        "severity": alert.severity.value,
+        "text": alert.text,
+    }
+
+
+def _read(parts: Parts) -> tuple[Overview, list[Alert], list[dict[str, Any]]]:
+    with parts.database.read() as connection:
+        live = list_calls(connection, limit=100, state=CallState.LIVE)
+        return get_overview(connection, parts.now()), list_alerts(connection), [show_call(call) for call in live]
+
+
+def _is_local(request: Request) -> bool:
+    """Asked on this machine and not through a proxy, which would make everybody local."""
+    if request.client is None or any(name in request.headers for name in ("forwarded", "x-forwarded-for", "via")):
+        return False
+    try:
+        return ipaddress.ip_address(request.client.host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,101 @@
+// One call: asking to open it, playing it, who opened it, whether it is unchanged.
+
+import { get, post } from "./api.js";
+import { find, say, showLength, showMoment, whileBusy } from "./page.js";
+import { usePasskey } from "./passkey.js";
+import { Player } from "./player.js";
+import { showReport } from "./report.js";
+
+const article = find("#call");
+const { recording } = article.dataset;
+const form = find("#reason-form");
+const message = find("#listen-message");
+
+if (form) {
+  const player = new Player(find("#player"), () => {
+    form.hidden = false;
+    say(message, "Closed. The keys of this opening are wiped.");
+  });
+
+  const reason = () => {
+    const { reason_class, reason, case: reference } = Object.fromEntries(new FormData(form));
+    return { recording, action: "listen", reason_class, reason, case: reference };
+  };
+
+  const proveAndPlay = async (prove) => {
+    say(message, "");
+    const { nonce, options } = await post("/api/openings/begin", reason());
+    const proof = await prove(options);
+    const opening = await post("/api/openings", { nonce, ...proof });
+    form.hidden = true;
+    form.reset();
+    say(message, "");
+    await player.open(opening);
+    find("#opened-words").focus();
+    await showHistory();
+  };
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    whileBusy(find("#open-passkey"), message, () =>
+      proveAndPlay(async (options) => {
+        if (!options) throw new Error("You have no passkey here. Use a code instead.");
+        say(message, "Touch your passkey. It signs this recording, this reason, and nothing else.");
+        return { response: await usePasskey(options) };
+      }).finally(showHistory),
+    );
+  });
+
+  find("#open-code").addEventListener("click", () => {
+    find("#code-box").hidden = false;
+    find("#code-box input").focus();
+  });
+  find("#open-with-code").addEventListener("click", (event) => {
+    if (!form.reportValidity()) return;
+    const code = find("#code-box input").value.replaceAll(" ", "");
+    whileBusy(event.target, message, () => proveAndPlay(async () => ({ code })).finally(showHistory));
+  });
+}
+
+async function showHistory() {
+  try {
+    const { entries } = await get(`/api/calls/${recording}/history`);
+    find("#history tbody").replaceChildren(...entries.map(drawEntry));
+    find("#history").hidden = entries.length === 0;
+    find("#no-history").hidden = entries.length > 0;
+  } catch (error) {
+    say(find("#history-message"), error.message, "bad");
+  }
+}
+
+function drawEntry(entry) {
+  const row = document.createElement("tr");
+  row.dataset.decision = entry.decision;
+  const cells = [showMoment(entry.at), entry.who, entry.role, entry.action, entry.reason, entry.decision, entry.log_index];
+  row.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text ?? "–" })));
+  return row;
+}
+
+find("#verify").addEventListener("click", (event) =>
+  whileBusy(event.target, find("#verified"), async () => {
+    say(find("#verified"), "Verifying …");
+    showReport(find("#verified"), await post(`/api/calls/${recording}/verify`));
+  }),
+);
+
+function watch() {
+  if (!["live", "ended"].includes(article.dataset.state)) return;
+  const feed = new EventSource("/api/calls/live");
+  feed.addEventListener("calls", (event) => {
+    const call = JSON.parse(event.data).find((item) => item.recording === recording);
+    if (!call) return;
+    if (!["live", "ended"].includes(call.state)) location.reload();
+    find("#state").textContent = call.state_words;
+    find("#length").textContent = showLength(call.length_ms);
+    say(find("#live-words"), call.state === "live" ? `Sealed through ${showLength(call.sealed_through_ms)}.` : "Ended; being sealed.");
+  });
+  addEventListener("pagehide", () => feed.close());
+}
+
+await showHistory();
+watch();

@@ -1,0 +1,105 @@
+"""How the console says things: states, parties, protection, roles, in plain words. No decision stands here.
+
+Invariant: a leg is never called better protected than the event that reported it says; what is unknown reads `not observed`.
+"""
+
+from typing import Any, Final
+
+from callseal.model.call import Call, CallState, Leg
+from callseal.model.clock import format_time
+from callseal.model.roles import REASON_CLASSES
+
+STATES: Final = {
+    CallState.LIVE: "live now",
+    CallState.ENDED: "being sealed",
+    CallState.SEALED: "sealed",
+    CallState.INTERRUPTED: "sealed, cut short",
+    CallState.DESTROYED: "destroyed",
+}
+PARTIES: Final = {"customer": "Customer", "staff": "Staff"}
+MEASURED: Final = "measured"
+CLAIMED: Final = "claimed"
+NOT_OBSERVED: Final = "not observed"
+PROTECTIONS: Final = {
+    MEASURED: "Callseal took part in this leg and measured its encryption itself.",
+    CLAIMED: "The phone system says so; Callseal could not see it.",
+    NOT_OBSERVED: "Nobody told us, or it runs over the public telephone network. Treat it as not protected.",
+}
+
+
+def show_call(call: Call) -> dict[str, Any]:
+    """A call as the list and the live feed send it."""
+    return {
+        "recording": call.recording,
+        "peer": call.peer,
+        "class": call.recording_class,
+        "state": call.state.value,
+        "state_words": STATES[call.state],
+        "started_at": format_time(call.started_at),
+        "length_ms": length_of(call),
+        "sealed_through_ms": call.sealed_through_ms,
+        "held": call.held,
+        "delete_by": None if call.delete_by is None else format_time(call.delete_by),
+        "notes": notes_of(call),
+        "legs": [
+            {"party_words": party_of(leg), "protection": protection_of(leg), "suite": leg.suite, "codec": leg.codec}
+            for leg in call.legs
+        ],
+    }
+
+
+def length_of(call: Call) -> int | None:
+    """Milliseconds that are sealed or, once it is over, of the whole."""
+    return call.duration_ms if call.duration_ms is not None else call.sealed_through_ms
+
+
+def notes_of(call: Call) -> list[str]:
+    """What a reviewer should know at a glance."""
+    notes = []
+    if call.counts.gaps:
+        notes.append("1 gap" if call.counts.gaps == 1 else f"{call.counts.gaps} gaps")
+    if call.counts.withheld:
+        notes.append("keypad tones withheld")
+    if call.counts.failed:
+        notes.append("packets refused")
+    if call.held:
+        notes.append("held")
+    return notes
+
+
+def party_of(leg: Leg) -> str:
+    """Who speaks on a leg."""
+    return PARTIES.get(leg.party, f"Track {leg.label}" if leg.label else "Unknown speaker")
+
+
+def protection_of(leg: Leg) -> str:
+    """`measured`, `claimed` or `not observed`; anything else reads as the last."""
+    word = leg.protection.split(" by ")[0]
+    return word if word in PROTECTIONS else NOT_OBSERVED
+
+
+def show_leg(leg: Leg) -> dict[str, str]:
+    """Both halves of a leg: what lies beyond the phone system, and from there to us.
+
+    The recording feed is the half we take part in; the far half a recorder does not see.
+    """
+    near = protection_of(leg)
+    return {
+        "party_words": party_of(leg),
+        "near": near,
+        "near_key": near.replace(" ", "-"),
+        "near_words": " ".join(filter(None, (PROTECTIONS[near], f"{leg.suite}, {leg.codec}." if leg.suite else f"{leg.codec}."))),
+        "far": NOT_OBSERVED,
+        "far_key": NOT_OBSERVED.replace(" ", "-"),
+        "far_words": leg.detail or "A recorder sees one leg only.",
+    }
+
+
+def role_words(role: str | None) -> str:
+    """A role as a person reads it."""
+    return (role or "–").replace("_", " ")
+
+
+def reason_words(reason_class: str | None) -> str:
+    """A reason's class as a person reads it."""
+    return REASON_CLASSES.get(reason_class or "", reason_class or "–")
