@@ -21,7 +21,7 @@ from rich.console import Console
 
 from callseal.config.settings import Config, load_config
 from callseal.daemons import first_start
-from callseal.daemons.supervisor import Supervisor
+from callseal.daemons.supervisor import Supervisor, take_lock
 
 SEALED_WITHIN_SECONDS = 60.0
 ROLES = {
@@ -41,10 +41,11 @@ def up(
     os.umask(0o077)
     config = load_config(config_file)
     first_start.make_folders(config)
-    config = first_start.choose_ports(config, anywhere=try_it)
-    first_start.make_certificates(config, datetime.now(UTC))
-    settled = first_start.write_settled(config)
-    return asyncio.run(_supervise(config, settled, seconds if try_it else 0))
+    with take_lock(config):
+        config = first_start.choose_ports(config, anywhere=try_it)
+        first_start.make_certificates(config, datetime.now(UTC))
+        settled = first_start.write_settled(config)
+        return asyncio.run(_supervise(config, settled, seconds if try_it else 0))
 
 
 async def _supervise(config: Config, settled: Path, trial_seconds: int) -> int:

@@ -47,6 +47,17 @@ class Child:
     """Set when it never became ready and ended as often as `START_TRIES`: the start is given up."""
 
 
+def take_lock(config: Config) -> IO[str]:
+    """Be the only supervisor of this data folder for as long as the file stays open. Raises Conflict."""
+    lock = (config.run / "supervisor.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock.close()
+        raise Conflict(f"another `callseal up` runs with the data folder {config.data}") from error
+    return lock
+
+
 class Supervisor:
     """Keeps the daemons of one installation running until `stop` is set."""
 
@@ -56,7 +67,6 @@ class Supervisor:
         self._tell = tell
         self._children = {name: Child(name) for name in ORDER}
         self.stopping = asyncio.Event()
-        self._lock: IO[str] | None = None
 
     def pid(self, name: str) -> int | None:
         """The process id of a running daemon."""
@@ -65,7 +75,6 @@ class Supervisor:
 
     async def run(self, on_ready: Callable[[], object] | None = None) -> int:
         """Start all, keep all, and on `stopping` end all; returns the exit code."""
-        self._take_lock()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
@@ -170,13 +179,6 @@ class Supervisor:
                 process.kill()
                 await process.wait()
         await asyncio.gather(*keepers, return_exceptions=True)
-
-    def _take_lock(self) -> None:
-        self._lock = (self._config.run / "supervisor.lock").open("w")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise Conflict(f"another `callseal up` runs with the data folder {self._config.data}") from error
 
     def _log_path(self, child: Child) -> Path:
         return self._config.data / "logs" / f"{child.name}.log"
