@@ -2,10 +2,14 @@
 
 from typing import Final
 
+AGENT: Final = "agent"
+MANAGER: Final = "manager"
 COMPLIANCE_OFFICER: Final = "compliance_officer"
+DPO: Final = "dpo"
+AUDITOR: Final = "auditor"
 ADMINISTRATOR: Final = "administrator"
 
-ROLES: Final = (COMPLIANCE_OFFICER, ADMINISTRATOR)
+ROLES: Final = (AGENT, MANAGER, COMPLIANCE_OFFICER, DPO, AUDITOR, ADMINISTRATOR)
 
 REASON_CLASSES: Final = {
     "complaint": "A complaint",
@@ -18,3 +22,6 @@ REASON_CLASSES: Final = {
     "technical": "A technical fault",
 }
 """Why a recording is opened: the class stands in the log in clear; the words beside it are sealed."""
+
+CASE_CLASSES: Final = ("dispute", "subject_request")
+"""Reason classes that ask for the reference of a case."""
