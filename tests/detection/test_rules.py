@@ -1,0 +1,116 @@
+"""Each rule finds the fault that was planted, and stays silent one step short of it."""
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import callseal.detection
+from callseal.detection import rules
+from callseal.detection.view import Finding, LiveCall, SeenEvent, View
+
+NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
+RECORDING = "00112233445566778899aabbccddeeff"
+GIB = 1 << 30
+
+
+def seen(kind: str, seconds_ago: float = 1, source: str = "media-0", n: int = 1, **data: Any) -> SeenEvent:
+    return SeenEvent(source, n, NOW - timedelta(seconds=seconds_ago), kind, RECORDING, data)
+
+
+def of(*events: SeenEvent) -> View:
+    return View(now=NOW, events=events)
+
+
+def call(seconds_ago: float, sealed_through_ms: int) -> View:
+    return View(now=NOW, live_calls=(LiveCall(RECORDING, NOW - timedelta(seconds=seconds_ago), sealed_through_ms),))
+
+
+CASES: dict[str, tuple[View, View]] = {
+    "plaintext_offer": (
+        of(seen("OfferRefused", status=488, peer="office")),
+        of(seen("OfferRefused", status=486, peer="office")),
+    ),
+    "unknown_peer": (
+        of(*(seen("PeerRefused", 60 - 15 * k, n=k) for k in range(5))),
+        of(*(seen("PeerRefused", 64 - 16 * k, n=k) for k in range(5))),
+    ),
+    "no_packets": (call(5.1, 0), call(5, 0)),
+    "long_gap": (
+        of(seen("Gap", from_ms=0, to_ms=2001, why="no packets")),
+        of(seen("Gap", from_ms=0, to_ms=2000, why="no packets")),
+    ),
+    "no_bye": (of(seen("CallEnded", reason="signalling_lost")), of(seen("CallEnded", reason="bye"))),
+    "part_interrupted": (of(seen("PartInterrupted", part=0)), of(seen("PartEnded", part=0, reason="bye"))),
+    "custodian_away": (
+        View(now=NOW, custodian_away_since=NOW - timedelta(seconds=5.1)),
+        View(now=NOW, custodian_away_since=NOW - timedelta(seconds=5)),
+    ),
+    "card_stale": (of(seen("CardStale")), of(seen("WorkerStarted"))),
+    "disk_low": (
+        View(now=NOW, disk_free_bytes=2 * GIB - 1, disk_total_bytes=100 * GIB),
+        View(now=NOW, disk_free_bytes=2 * GIB, disk_total_bytes=100 * GIB),
+    ),
+    "packets_failed": (
+        of(seen("PacketsFailed", failed=30), seen("PacketsFailed", failed=20)),
+        of(seen("PacketsFailed", failed=30), seen("PacketsFailed", failed=19)),
+    ),
+    "denied_openings": (
+        of(*(seen("AudioRefused", 300 - 150 * k, person="aa") for k in range(3))),
+        of(*(seen("AudioRefused", 302 - 151 * k, person="aa") for k in range(3))),
+    ),
+    "spool_age": (
+        View(now=NOW, spool_age=timedelta(seconds=121)),
+        View(now=NOW, spool_age=timedelta(seconds=120)),
+    ),
+    "events_missing": (of(seen("EventsMissing", source="watcher", missing_from=2)), of()),
+    "overdue": (View(now=NOW, overdue=1), View(now=NOW, overdue=0)),
+}
+
+MORE_NEGATIVES = {
+    "long_gap": of(seen("Gap", from_ms=0, to_ms=60_000, why="paused")),
+    "no_packets": call(3600, 1000),
+    "denied_openings": of(*(seen("AudioRefused", person=str(k)) for k in range(3))),
+    "disk_low": View(now=NOW, disk_free_bytes=GIB, disk_total_bytes=5 * GIB),
+}
+
+
+def rule_of(kind: str) -> Callable[[View], Iterator[Finding]]:
+    return next(rule for rule in rules.RULES if rule.__module__.endswith(f".{kind}"))
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_the_planted_fault_is_found(kind: str) -> None:
+    (finding,) = {found.dedupe: found for found in rule_of(kind)(CASES[kind][0])}.values()
+    assert finding.kind == kind
+    assert finding.at <= NOW
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_one_step_short_of_the_fault_nothing_is_found(kind: str) -> None:
+    assert list(rule_of(kind)(CASES[kind][1])) == []
+
+
+@pytest.mark.parametrize("kind", MORE_NEGATIVES)
+def test_what_only_looks_like_the_fault_is_not_found(kind: str) -> None:
+    assert list(rule_of(kind)(MORE_NEGATIVES[kind])) == []
+
+
+def test_a_part_that_cannot_be_adopted_is_critical() -> None:
+    (finding,) = rules.detect_all(of(seen("PartRefused", why="TamperedError", part=0)))
+    assert (finding.kind, finding.severity) == ("part_refused", "critical")
+
+
+def test_every_rule_file_is_on_the_list() -> None:
+    folder = Path(callseal.detection.__file__).parent
+    files = {path.stem for path in folder.glob("*.py")} - {"__init__", "view", "rules"}
+    assert {rule.__module__.rsplit(".", 1)[1] for rule in rules.RULES} == files == CASES.keys()
+
+
+def test_the_same_view_gives_the_same_findings_and_one_for_each_subject() -> None:
+    view = of(*(seen("Gap", 10 - k, n=k, from_ms=0, to_ms=3000, why="no packets") for k in range(3)))
+    found = rules.detect_all(view)
+    assert found == rules.detect_all(view)
+    assert [finding.at for finding in found] == [NOW - timedelta(seconds=8)]
