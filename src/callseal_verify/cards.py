@@ -1,0 +1,63 @@
+"""Sealing cards and certificates: each is what an entry of the log says was issued.
+
+Written from docs/spec/keys.md section 4 and docs/spec/log-entry.md section 5.
+"""
+
+import base64
+import binascii
+import hashlib
+import re
+
+from callseal_verify.history import History
+from callseal_verify.log import Log
+from callseal_verify.report import Report
+from callseal_verify.source import Source
+from callseal_verify.tlog import Bad, open_note
+
+FIRST_LINE = "callseal/v1/card"
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+def check_cards(source: Source, log: Log, history: History, report: Report) -> None:
+    """Every file under cards/: signed by the log's key, and equal to the entry that issued it."""
+    for name in source.names("cards"):
+        base = name.rsplit("/", 1)[-1]
+        if base.startswith(".") or base.endswith(".tmp"):
+            continue
+        try:
+            _check_card(base, open_note(source.read(name) or b"", log.key), log, history)
+        except Bad as error:
+            report.find("sealing card", name, str(error))
+        else:
+            report.count("sealing cards, each as it was issued")
+
+
+def check_certificates(source: Source, history: History, report: Report) -> None:
+    """Every file under certificates/: its digest stands in the entry of a destruction."""
+    for name in source.names("certificates"):
+        if name.rsplit("/", 1)[-1].startswith("."):
+            continue
+        if hashlib.sha256(source.read(name) or b"").hexdigest() in history.certificates:
+            report.count("certificates, each as the log has it")
+        else:
+            report.find("certificate", name, "it was changed, or never issued: no destruction in the log names it")
+
+
+def _check_card(base: str, text: str, log: Log, history: History) -> None:
+    lines = text.split("\n")
+    if len(lines) != 7 or lines[0] != FIRST_LINE or lines[6] or not (_NUMBER.fullmatch(lines[1]) and _NUMBER.fullmatch(lines[5])):
+        raise Bad("it is signed, but it is not a sealing card")
+    try:
+        key = base64.b64decode(lines[3], validate=True)
+    except (ValueError, binascii.Error):
+        raise Bad("its public key cannot be read") from None
+    if base != f"{lines[1]}.card":
+        raise Bad("it stands under the name of another epoch")
+    issued = history.cards.get(int(lines[5]))
+    if issued is None:
+        ahead = int(lines[5]) >= log.head.size
+        raise Bad("the log ends before the entry that issued it" if ahead else "the entry it names has not issued a card")
+    digest = hashlib.sha256(key).hexdigest()
+    told = {"epoch": int(lines[1]), "suite": lines[2], "public_key_sha256": digest, "not_after": lines[4]}
+    if any(issued[field] != value for field, value in told.items()):
+        raise Bad("the entry it names issued another card")
