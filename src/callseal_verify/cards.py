@@ -58,6 +58,6 @@ def _check_card(base: str, text: str, log: Log, history: History) -> None:
         ahead = int(lines[5]) >= log.head.size
         raise Bad("the log ends before the entry that issued it" if ahead else "the entry it names has not issued a card")
     digest = hashlib.sha256(key).hexdigest()
-    told = {"epoch": int(lines[1]), "suite": lines[2], "public_key_sha256": digest, "not_after": lines[4]}
+    told = {"epoch": int(lines[1]), "suite": lines[2], "public_key_sha256": digest, "not_after": lines[4].replace("Z", ".000Z")}
     if any(issued[field] != value for field, value in told.items()):
         raise Bad("the entry it names issued another card")

@@ -63,6 +63,8 @@ def _check_object(
     elif part.sealed is not None and not faults:
         report.count("sealed parts, each as the log has it")
         report.count("sealed messages in them", len(sealed.messages))
+        if sealed.missing:
+            report.note("recording", name, f"{sealed.missing} messages were never sealed or were lost before it was: a named gap")
 
 
 def _identity_faults(sealed: Sealed, recording: str, number: int, part: Part, history: History) -> list[str]:
@@ -81,7 +83,7 @@ def _identity_faults(sealed: Sealed, recording: str, number: int, part: Part, hi
 def _sealing_faults(sealed: Sealed, data: bytes, entry: Entry) -> list[str]:
     """The object against the entry that says how it was sealed."""
     faults = []
-    if hashlib.sha256(data).hexdigest() != entry["object_sha256"]:
+    if entry["object_sha256"] not in (sealed.digest, hashlib.sha256(data).hexdigest()):
         faults.append("it is not what was sealed: its digest is not the one in the log")
     if len(sealed.messages) != entry["messages"]:
         faults.append(f"it was cut or added to: the log has {entry['messages']} messages, and {len(sealed.messages)} can be read")

@@ -105,7 +105,8 @@ def test_every_file_that_is_cut_or_missing_or_longer_is_found_and_named(copy, cu
     needed = {f"log/{path}" for path in ["checkpoint", *(t.path() for t in tiles), *(t.bundle_path() for t in tiles if not t.level)]}
     for path in files_of(copy):
         good, name = path.read_bytes(), path.relative_to(copy).as_posix()
-        for change in [good[:-cut], good + b"\x00" * cut, *([None] if name in needed else [])]:
+        end = 1 if path.name in ("log.vkey", "origin") else 0  # the newline that ends a line may go
+        for change in [good[: -cut - end], good + b"\x00" * cut, *([None] if name in needed else [])]:
             path.unlink()
             if change is not None:
                 path.write_bytes(change)
