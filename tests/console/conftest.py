@@ -1,246 +1,23 @@
-"""A console that really runs: uvicorn on a free port, the real database, objects and vault, and a small custodian of the tests' own.
+"""The console fixture: uvicorn on a free port over the real database, objects and vault."""
 
-The custodian here speaks the keyring protocol's messages and verifies passkeys and codes for real; the true one is tested in
-tests/custodian, and both together in tests/browser with the whole stack.
-"""
-
-import hashlib
-import json
-import secrets
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-import pyotp
 import pytest
 import uvicorn
-import webauthn
-from webauthn.helpers.structs import AuthenticatorSelectionCriteria, ResidentKeyRequirement, UserVerificationRequirement
+from tests.console.custodian import TestCustodian
+from tests.console.running import RunningConsole
 
 from callseal.config.settings import Config, Web
 from callseal.console.app import make_app, make_parts
-from callseal.console.parts import Parts
-from callseal.errors import Denied, NotFound, Unauthenticated, Unavailable
-from callseal.model.clock import format_time
-from callseal.model.message import Message, to_bytes, to_text
 from callseal.store.database import Database
 from callseal.store.objects import ObjectStore
-
-
-@dataclass
-class Person:
-    """Somebody whom the tests' custodian knows."""
-
-    person: str
-    name: str
-    role: str
-    seed: str = ""
-    password: str = ""
-    key: bytes = b""
-    credential: bytes = b""
-    revoked: bool = False
-
-
-@dataclass
-class TestCustodian:
-    """The keyring protocol in memory. `covers` gives the nodes of a recording's part; None: it has no keys to give."""
-
-    __test__ = False
-
-    origin: str
-    people: dict[str, Person] = field(default_factory=dict)
-    invites: dict[str, tuple[str, str]] = field(default_factory=dict)
-    nonces: dict[str, Any] = field(default_factory=dict)
-    entries: list[dict[str, Any]] = field(default_factory=list)
-    trees: dict[tuple[str, int], Any] = field(default_factory=dict)
-    meta: dict[str, Any] = field(default_factory=dict)
-    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-    away: bool = False
-
-    async def ask(self, message_type: str, **fields: Any) -> Message:
-        """Answer as the custodian does."""
-        if self.away:
-            raise Unavailable("custodian: away")
-        self.asked.append((message_type, fields))
-        return dict(getattr(self, "_" + message_type.replace(".", "_"))(**fields))
-
-    def enrol(self, role: str, name: str) -> Person:
-        """Somebody with a password and a TOTP seed."""
-        person = Person(secrets.token_hex(8), name, role, pyotp.random_base32(), "correct horse battery staple")
-        self.people[person.person] = person
-        return person
-
-    def _status(self) -> Message:
-        return {"ready": True, "cell_driver": "file", "log_size": len(self.entries)}
-
-    def _people_list(self) -> Message:
-        return {"people": [{"person": p.person, "name": p.name, "role": p.role, "revoked": p.revoked} for p in self.people.values()]}
-
-    def _enrol_begin(self, token: str, kind: str) -> Message:
-        role, name = self._invite(token)
-        nonce = to_text(secrets.token_bytes(32))
-        person = Person(secrets.token_hex(8), name, role)
-        if kind == "totp":
-            person.seed = pyotp.random_base32()
-            self.nonces[nonce] = person
-            return {"secret_uri": pyotp.TOTP(person.seed).provisioning_uri(name, issuer_name="Callseal"), "nonce": nonce}
-        self.nonces[nonce] = person
-        options = webauthn.generate_registration_options(
-            rp_id="localhost", rp_name="Callseal", user_name=name, challenge=to_bytes(nonce, "nonce"),
-            authenticator_selection=AuthenticatorSelectionCriteria(
-                resident_key=ResidentKeyRequirement.REQUIRED, user_verification=UserVerificationRequirement.REQUIRED
-            ),
-        )  # fmt: skip
-        return {"options": json.loads(webauthn.options_to_json(options)), "nonce": nonce}
-
-    def _enrol_finish(self, token: str, nonce: str, response: Any = None, password: str = "", code: str = "") -> Message:
-        self._invite(token)
-        person = self.nonces.pop(nonce)
-        if response is not None:
-            proved = webauthn.verify_registration_response(
-                credential=response, expected_challenge=to_bytes(nonce, "nonce"), expected_rp_id="localhost",
-                expected_origin=self.origin, require_user_verification=True,
-            )  # fmt: skip
-            person.key, person.credential = proved.credential_public_key, proved.credential_id
-        elif not pyotp.TOTP(person.seed).verify(code):
-            raise Unauthenticated("code: it does not fit")
-        person.password = password
-        del self.invites[token]
-        self.people[person.person] = person
-        return {"person": person.person, "role": person.role}
-
-    def _signin_begin(self) -> Message:
-        nonce = to_text(secrets.token_bytes(32))
-        self.nonces[nonce] = "signin"
-        return {"options": self._get_options(to_bytes(nonce, "nonce")), "nonce": nonce}
-
-    def _signin_finish(self, nonce: str, response: Any = None, name: str = "", password: str = "", code: str = "") -> Message:
-        if self.nonces.pop(nonce, None) != "signin":
-            raise Unauthenticated("nonce: unknown")
-        for person in self.people.values():
-            if person.revoked:
-                continue
-            if response is not None and person.credential == to_bytes(response["rawId"], "rawId"):
-                self._check_passkey(person, response, to_bytes(nonce, "nonce"))
-                return {"person": person.person, "role": person.role, "name": person.name, "method": "passkey"}
-            if response is None and person.name == name and person.password == password and pyotp.TOTP(person.seed).verify(code):
-                return {"person": person.person, "role": person.role, "name": person.name, "method": "totp"}
-        raise Denied("signin: refused")
-
-    def _open_begin(self, person: str, action: str, **fields: Any) -> Message:
-        request = {"person": person, "action": action, "nonce": to_text(secrets.token_bytes(32)), **fields}
-        self.nonces[request["nonce"]] = "open"
-        known = self.people[person]
-        options = self._get_options(_challenge(request)) if known.credential else None
-        return {"request": request, "options": options}
-
-    def _open(self, request: Message, rows: Any, indexes: Any, response: Any = None, code: str | None = None) -> Message:
-        person = self._prove(request, response, code)
-        (recording,) = request["recordings"]
-        allowed = person.role == "compliance_officer"
-        self.entries.append({
-            "recording": recording, "at": format_time(datetime.now(UTC)), "person": person.person, "role": person.role,
-            "action": request["action"], "reason_class": request["reason_class"],
-            "decision": "allow" if allowed else "deny", "log_index": len(self.entries),
-        })  # fmt: skip
-        if not allowed:
-            raise Denied("policy: this role may not open recordings")
-        grants = []
-        for part, first, last in indexes[recording]:
-            nodes = self.trees[recording, part].cover(first, last)
-            grants.append({
-                "recording": recording, "part": part, "first": first, "last": last,
-                "nodes": [[node.depth, node.prefix, to_text(node.key)] for node in nodes],
-            })  # fmt: skip
-        return {
-            "grants": grants, "meta": {recording: self.meta.get(recording)}, "log_index": len(self.entries) - 1,
-            "weaker": code is not None,
-        }  # fmt: skip
-
-    def _history(self, recording: str, row: Any) -> Message:
-        return {"entries": [entry for entry in self.entries if entry["recording"] == recording]}
-
-    def _search_tokens(self, value: str) -> Message:
-        return {"tokens": [hashlib.sha256(value.encode()).hexdigest()]}
-
-    def _invite_create(self, request: Message, response: Any = None, code: str | None = None) -> Message:
-        self._prove(request, response, code)
-        token = secrets.token_urlsafe(24)
-        self.invites[token] = (request["role"], request["name"])
-        return {"token": token}
-
-    def _person_revoke(self, request: Message, response: Any = None, code: str | None = None) -> Message:
-        self._prove(request, response, code)
-        self.people[request["who"]].revoked = True
-        return {}
-
-    def _prove(self, request: Message, response: Any, code: str | None) -> Person:
-        if self.nonces.pop(request["nonce"], None) != "open":
-            raise Denied("request: its nonce was used, or is not ours")
-        person = self.people[request["person"]]
-        if response is not None:
-            self._check_passkey(person, response, _challenge(request))
-        elif code is None or not person.seed or not pyotp.TOTP(person.seed).verify(code):
-            raise Denied("code: it does not fit")
-        return person
-
-    def _invite(self, token: str) -> tuple[str, str]:
-        if token not in self.invites:
-            raise NotFound("invitation: unknown, or used already")
-        return self.invites[token]
-
-    def _get_options(self, challenge: bytes) -> Any:
-        options = webauthn.generate_authentication_options(
-            rp_id="localhost", challenge=challenge, user_verification=UserVerificationRequirement.REQUIRED
-        )
-        return json.loads(webauthn.options_to_json(options))
-
-    def _check_passkey(self, person: Person, response: Any, challenge: bytes) -> None:
-        webauthn.verify_authentication_response(
-            credential=response, expected_challenge=challenge, expected_rp_id="localhost", expected_origin=self.origin,
-            credential_public_key=person.key, credential_current_sign_count=0, require_user_verification=True,
-        )  # fmt: skip
-
-
-def _challenge(request: Message) -> bytes:
-    return hashlib.sha256(b"callseal/v1/open" + json.dumps(request, sort_keys=True).encode()).digest()
-
-
-@dataclass
-class RunningConsole:
-    """A console on a port of its own, with what a test wants to look behind."""
-
-    url: str
-    config: Config
-    custodian: TestCustodian
-    parts: Parts
-    noted: list[tuple[str, str | None, dict[str, Any]]]
-    offset_seconds: list[float]
-
-    def pass_time(self, seconds: float) -> None:
-        """Let the console's clock go on."""
-        self.offset_seconds[0] += seconds
-
-    def client(self) -> httpx.Client:
-        """A browser without scripts: it sends our own Origin, keeps cookies and follows nothing."""
-        return httpx.Client(base_url=self.url, headers={"Origin": self.url}, timeout=20)
-
-    def sign_in(self, person: Person) -> httpx.Client:
-        """A client signed in by password and code, carrying its page token."""
-        client = self.client()
-        nonce = client.post("/api/signin/begin", json={}).json()["nonce"]
-        proof = {"nonce": nonce, "name": person.name, "password": person.password, "code": pyotp.TOTP(person.seed).now()}
-        answer = client.post("/api/signin/finish", json=proof)
-        assert answer.status_code == 200, answer.text
-        page = client.get("/calls").text
-        client.headers["X-Callseal-Page"] = page.split('name="callseal-page" content="')[1].split('"')[0]
-        return client
 
 
 @pytest.fixture
@@ -262,7 +39,8 @@ def console(tmp_path: Path) -> Iterator[RunningConsole]:
         config, custodian, database, ObjectStore(tmp_path / "objects"), lambda *event: noted.append(event),
         lambda: time.monotonic() + offset[0], lambda: datetime.now(UTC),
     )  # fmt: skip
-    server = uvicorn.Server(uvicorn.Config(make_app(parts), log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=2))
+    app = make_app(parts)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=2))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     end = time.monotonic() + 20
@@ -270,7 +48,7 @@ def console(tmp_path: Path) -> Iterator[RunningConsole]:
         time.sleep(0.01)
     assert server.started
     try:
-        yield RunningConsole(url, config, custodian, parts, noted, offset)
+        yield RunningConsole(url, config, custodian, parts, noted, offset, app.app)
     finally:
         parts.live.stop()
         server.should_exit = True

@@ -7,10 +7,13 @@ point elsewhere (so DNS rebinding finds no door); a change without our own `Orig
 
 import hmac
 import ipaddress
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from callseal.errors import Denied, RequestError
+
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]{2,45})\]|([A-Za-z0-9.-]{1,253}))(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True)
@@ -47,10 +50,8 @@ class Origins:
 
 def name_of(host: str) -> str:
     """The name or address in a `Host` header, without its port; empty where it is malformed."""
-    try:
-        return urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return ""
+    match = _HOST.fullmatch(host)
+    return (match.group(1) or match.group(2)).lower() if match else ""
 
 
 def is_unspoofable(host: str) -> bool:

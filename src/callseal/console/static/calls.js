@@ -53,8 +53,8 @@ function update(item, call) {
   find("[data-field=notes]", item).textContent = call.notes.join(" · ");
   find(".legs", item).replaceChildren(
     ...call.legs.map((leg) => {
-      const row = fill(legTemplate, { party: leg.party_words, protection: leg.protection, suite: leg.suite });
-      row.dataset.protection = leg.protection.replaceAll(" ", "-");
+      const row = fill(legTemplate, { party: leg.party_words, words: `${leg.far}; feed ${leg.near}` });
+      for (const half of ["far", "near"]) find(`[data-half=${half}]`, row).dataset.protection = leg[half].replaceAll(" ", "-");
       return row;
     }),
   );
