@@ -1,7 +1,7 @@
 """G.722 at 64 kbit/s: speech in, one byte for each pair of 16 kHz samples out.
 
 ITU-T G.722 (09/2012) sections 3 and 6, in its names (el, ril, dlow, det, nb). The phone's speech has 8,000 samples a second and
-is interpolated to 16,000 first. Plain Python, about 0.3 s of work for each second of speech: for a test phone, not a recorder.
+is interpolated to 16,000 first. Plain Python, about 0.1 s of work for each second of speech: for a test phone, not a recorder.
 """
 
 from bisect import bisect_right
