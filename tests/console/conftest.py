@@ -40,7 +40,9 @@ def console(tmp_path: Path) -> Iterator[RunningConsole]:
         lambda: time.monotonic() + offset[0], lambda: datetime.now(UTC),
     )  # fmt: skip
     app = make_app(parts)
-    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=2))
+    server = uvicorn.Server(
+        uvicorn.Config(app, log_config=None, access_log=False, proxy_headers=False, timeout_graceful_shutdown=2)
+    )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     end = time.monotonic() + 20

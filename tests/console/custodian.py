@@ -66,7 +66,9 @@ class TestCustodian:
         return {"ready": True, "cell_driver": "file", "log_size": len(self.entries)}
 
     def _people_list(self) -> Message:
-        return {"people": [{"person": p.person, "name": p.name, "role": p.role, "revoked": p.revoked} for p in self.people.values()]}
+        return {
+            "people": [{"person": p.person, "name": p.name, "role": p.role, "revoked": p.revoked} for p in self.people.values()]
+        }
 
     def _enrol_begin(self, token: str, kind: str) -> Message:
         role, name = self._invite(token)

@@ -25,7 +25,9 @@ def routes(console: RunningConsole) -> Iterator[tuple[str, str, bool]]:
 
 
 def filled(path: str) -> str:
-    return re.sub(r"\{(\w+)\}", lambda match: "style.css" if match[1] == "name" else "1" if match[1] == "alert" else "0" * 32, path)
+    return re.sub(
+        r"\{(\w+)\}", lambda match: "style.css" if match[1] == "name" else "1" if match[1] == "alert" else "0" * 32, path
+    )
 
 
 def test_what_anyone_may_use_is_this_short_list(console: RunningConsole) -> None:
@@ -51,7 +53,9 @@ def test_every_answer_carries_every_security_header(console: RunningConsole) -> 
                 assert answer.headers[name] == value, (path, name)
 
 
-def test_a_fault_of_our_own_carries_the_headers_too_and_tells_nothing(console: RunningConsole, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_our_own_carries_the_headers_too_and_tells_nothing(
+    console: RunningConsole, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def fail(*_arguments: object, **_fields: object) -> dict[str, object]:
         raise RuntimeError("secret-inside")
 

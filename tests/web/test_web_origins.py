@@ -14,7 +14,9 @@ def test_localhost_and_addresses_in_digits_are_ours(host: str) -> None:
     LOCAL.check_host(host)
 
 
-@pytest.mark.parametrize("host", ["rebound.example:8080", "", "localhost.evil.example", "127.0.0.1.evil.example", "[::1", "a@localhost:x"])
+@pytest.mark.parametrize(
+    "host", ["rebound.example:8080", "", "localhost.evil.example", "127.0.0.1.evil.example", "[::1", "a@localhost:x"]
+)
 def test_a_name_that_somebody_else_could_point_here_is_refused(host: str) -> None:
     with pytest.raises(RequestError):
         LOCAL.check_host(host)
@@ -27,7 +29,8 @@ def test_the_configured_name_is_ours_and_another_is_not() -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", [None, "null", "", "http://localhost:8081", "https://localhost:8080", "http://evil.example", "http://127.0.0.1:8080"]
+    "origin",
+    [None, "null", "", "http://localhost:8081", "https://localhost:8080", "http://evil.example", "http://127.0.0.1:8080"],
 )
 def test_a_change_from_another_origin_is_denied(origin: str | None) -> None:
     with pytest.raises(Denied):

@@ -26,13 +26,13 @@ from callseal.flows.opened import OpenedRecording
 from callseal.flows.sealed_part import ReadsObjects
 from callseal.store.database import Database
 from callseal.web.answers import answer_errors
-from callseal.web.guards import SIGNED_IN, check_routes
+from callseal.web.guards import LOG_READERS, PEOPLE_KEEPERS, READERS, SIGNED_IN, check_routes
 from callseal.web.headers import Gate
 from callseal.web.limits import Attempts
 from callseal.web.openings import Openings
 from callseal.web.origins import Origins
 from callseal.web.pages import Pages
-from callseal.web.sessions import Sessions
+from callseal.web.sessions import Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SWEEP_SECONDS: Final = 5.0
@@ -51,7 +51,7 @@ def make_parts(
     return Parts(
         config=config,
         origins=Origins(origin, config.web.rp_id),
-        pages=Pages(TEMPLATES, config.business),
+        pages=Pages(TEMPLATES, config.business, pages_of=pages_of),
         keyring=keyring,
         database=database,
         objects=objects,
@@ -63,6 +63,17 @@ def make_parts(
         clock=clock,
         now=now,
     )
+
+
+def pages_of(session: Session) -> list[tuple[str, str]]:
+    """The pages that a person's role may see, in the order of the bar at the top."""
+    places = (
+        ("/calls", "Calls", READERS),
+        ("/log", "Log", LOG_READERS),
+        ("/health", "Health", READERS),
+        ("/people", "People", PEOPLE_KEEPERS),
+    )
+    return [(path, name) for path, name, guard in places if guard.allows(session)]
 
 
 def make_app(parts: Parts) -> Gate:

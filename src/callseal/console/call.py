@@ -12,15 +12,15 @@ from callseal.console.verifier import verify_installation
 from callseal.console.words import STATES, reason_words, role_words, show_call, show_leg
 from callseal.model.call import CallDetail, PartState
 from callseal.model.message import to_text
-from callseal.model.roles import REASON_CLASSES
+from callseal.model.roles import CASE_CLASSES, REASON_CLASSES
 from callseal.store.calls import get_call, get_rows
-from callseal.web.guards import NO_AUDIO, SIGNED_IN
+from callseal.web.guards import NO_AUDIO, READERS
 
 router = APIRouter()
 Recording = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="32 hex digits")]
 
 
-@router.get("/calls/{recording}", dependencies=[Depends(SIGNED_IN)], include_in_schema=False)
+@router.get("/calls/{recording}", dependencies=[Depends(READERS)], include_in_schema=False)
 def show_page(request: Request, recording: Recording) -> HTMLResponse:
     """The page. Raises NotFound."""
     parts = parts_of(request)
@@ -28,11 +28,11 @@ def show_page(request: Request, recording: Recording) -> HTMLResponse:
     call = detail.call
     return parts.pages.show(
         request, "call.html", call=call, state_words=STATES[call.state], stored=is_stored(detail),
-        legs=[show_leg(leg) for leg in call.legs], gaps=detail.gaps, reason_classes=REASON_CLASSES, no_audio=NO_AUDIO,
+        legs=[show_leg(leg) for leg in call.legs], gaps=detail.gaps, reason_classes=REASON_CLASSES, case_classes=CASE_CLASSES, no_audio=NO_AUDIO,
     )  # fmt: skip
 
 
-@router.get("/api/calls/{recording}", dependencies=[Depends(SIGNED_IN)], tags=["calls"])
+@router.get("/api/calls/{recording}", dependencies=[Depends(READERS)], tags=["calls"])
 def send_call(request: Request, recording: Recording) -> dict[str, Any]:
     """One call, its parts and its gaps. Raises NotFound."""
     detail = find_call(parts_of(request), recording)
@@ -45,7 +45,7 @@ def send_call(request: Request, recording: Recording) -> dict[str, Any]:
     }
 
 
-@router.get("/api/calls/{recording}/history", dependencies=[Depends(SIGNED_IN)], tags=["calls"])
+@router.get("/api/calls/{recording}/history", dependencies=[Depends(READERS)], tags=["calls"])
 async def send_history(request: Request, recording: Recording) -> dict[str, Any]:
     """Who opened it and who was refused, from the log, newest first. Raises NotFound, Unavailable."""
     parts = parts_of(request)
@@ -67,7 +67,7 @@ async def send_history(request: Request, recording: Recording) -> dict[str, Any]
     return {"entries": sorted(entries, key=lambda entry: int(entry["log_index"]), reverse=True)}
 
 
-@router.post("/api/calls/{recording}/verify", dependencies=[Depends(SIGNED_IN)], tags=["evidence"])
+@router.post("/api/calls/{recording}/verify", dependencies=[Depends(READERS)], tags=["evidence"])
 async def verify_call(request: Request, recording: Recording) -> dict[str, Any]:
     """Run the independent verifier and tell what it says of this recording. Raises NotFound, Unavailable."""
     parts = parts_of(request)

@@ -19,7 +19,7 @@ from callseal.model.call import CallState
 from callseal.model.clock import parse_time
 from callseal.store.calls import list_calls
 from callseal.store.database import Database
-from callseal.web.guards import SIGNED_IN, WATCHING, signed_in
+from callseal.web.guards import READERS, WATCHING, signed_in
 
 PAGE: Final = 50
 
@@ -33,14 +33,14 @@ class Search(BaseModel):
     value: str = Field(min_length=1, max_length=40)
 
 
-@router.get("/calls", dependencies=[Depends(SIGNED_IN)], include_in_schema=False)
+@router.get("/calls", dependencies=[Depends(READERS)], include_in_schema=False)
 async def show_calls(request: Request) -> HTMLResponse:
     """The page; its rows come from the API, so that there is one way to draw them."""
     states = {state.value: words for state, words in STATES.items()}
     return parts_of(request).pages.show(request, "calls.html", states=states)
 
 
-@router.get("/api/calls", dependencies=[Depends(SIGNED_IN)], tags=["calls"])
+@router.get("/api/calls", dependencies=[Depends(READERS)], tags=["calls"])
 def send_calls(
     request: Request,
     before: Annotated[str | None, Query(max_length=40, description="RFC 3339: calls that began earlier")] = None,
@@ -53,7 +53,7 @@ def send_calls(
     return {"calls": calls[:limit], "more": len(calls) > limit}
 
 
-@router.post("/api/calls/search", dependencies=[Depends(SIGNED_IN)], tags=["calls"])
+@router.post("/api/calls/search", dependencies=[Depends(READERS)], tags=["calls"])
 async def search_calls(request: Request, body: Search) -> dict[str, Any]:
     """Calls with this number or these last digits, as far as its group's index key still lives."""
     parts = parts_of(request)

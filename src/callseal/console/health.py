@@ -24,14 +24,14 @@ from callseal.model.clock import format_time
 from callseal.model.roles import ADMINISTRATOR
 from callseal.store.calls import get_overview, list_alerts, list_calls
 from callseal.store.ledger import acknowledge_alert
-from callseal.web.guards import ANYONE, SIGNED_IN, WATCHING, session_of, signed_in
+from callseal.web.guards import ANYONE, READERS, WATCHING, session_of, signed_in
 
 DISK_LOW_BYTES = 2 << 30
 
 router = APIRouter()
 
 
-@router.get("/health", dependencies=[Depends(SIGNED_IN)], include_in_schema=False)
+@router.get("/health", dependencies=[Depends(READERS)], include_in_schema=False)
 async def show_health(request: Request) -> HTMLResponse:
     """The page."""
     return parts_of(request).pages.show(request, "health.html")
@@ -50,7 +50,7 @@ async def send_health(request: Request) -> dict[str, Any]:
     }
 
 
-@router.post("/api/alerts/{alert}/acknowledge", dependencies=[Depends(SIGNED_IN)], tags=["health"])
+@router.post("/api/alerts/{alert}/acknowledge", dependencies=[Depends(READERS)], tags=["health"])
 def acknowledge(request: Request, alert: int) -> dict[str, bool]:
     """Note that this person has seen an alert. Raises NotFound."""
     parts = parts_of(request)

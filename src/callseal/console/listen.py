@@ -19,7 +19,7 @@ from callseal.console.words import PARTIES
 from callseal.errors import Denied, NotFound, RequestError
 from callseal.flows.open import Reason, ask_to_open, open_recording
 from callseal.flows.opened import OpenedRecording
-from callseal.web.guards import LISTENERS, NO_AUDIO, SIGNED_IN, signed_in
+from callseal.web.guards import LISTENERS, NO_AUDIO, READERS, signed_in
 from callseal.web.openings import LONGEST_SECONDS
 from callseal.web.wav import HEADER_BYTES, RangeNotSatisfiable, Wav, parse_range
 
@@ -48,7 +48,7 @@ class Proof(BaseModel):
     code: str | None = Field(None, pattern=r"^[0-9]{6}$")
 
 
-@router.post("/api/openings/begin", dependencies=[Depends(SIGNED_IN)], tags=["openings"])
+@router.post("/api/openings/begin", dependencies=[Depends(READERS)], tags=["openings"])
 async def begin_opening(request: Request, body: Ask) -> dict[str, Any]:
     """Steps 1 and 2. Raises Denied where the custodian refuses at once; the refusal stands in the log."""
     parts, session = parts_of(request), signed_in(request)
@@ -63,7 +63,7 @@ async def begin_opening(request: Request, body: Ask) -> dict[str, Any]:
     return {"nonce": asked.nonce, "options": asked.options}
 
 
-@router.post("/api/openings", dependencies=[Depends(SIGNED_IN)], tags=["openings"])
+@router.post("/api/openings", dependencies=[Depends(READERS)], tags=["openings"])
 async def finish_opening(request: Request, body: Proof) -> dict[str, Any]:
     """Steps 3 to 5. Raises Denied, NotFound (nothing was asked, or it was used already)."""
     parts, session = parts_of(request), signed_in(request)
@@ -72,9 +72,7 @@ async def finish_opening(request: Request, body: Proof) -> dict[str, Any]:
         raise RequestError("proof: expected a passkey's answer or a code, and one of them only")
     detail = await asyncio.to_thread(find_call, parts, asked.recording)
     try:
-        opened = await open_recording(
-            parts.keyring, parts.objects, detail, asked, response=body.response, code=body.code
-        )
+        opened = await open_recording(parts.keyring, parts.objects, detail, asked, response=body.response, code=body.code)
     except Denied as error:
         raise _refused(parts, session.person, session.role, asked.recording, error) from error
     name = parts.openings.add(opened, session.digest, parts.clock())
@@ -130,7 +128,7 @@ async def send_waveform(request: Request, opening: OpeningId) -> dict[str, Any]:
     }
 
 
-@router.post("/api/openings/{opening}/end", dependencies=[Depends(SIGNED_IN)], tags=["openings"])
+@router.post("/api/openings/{opening}/end", dependencies=[Depends(READERS)], tags=["openings"])
 async def end_opening(request: Request, opening: OpeningId) -> dict[str, bool]:
     """Step 6: wipe the keys. Raises NotFound."""
     parts = parts_of(request)

@@ -22,7 +22,7 @@ from callseal.console.parts import parts_of
 from callseal.console.verifier import verify_installation
 from callseal.console.words import reason_words
 from callseal.errors import TamperedError
-from callseal.web.guards import SIGNED_IN
+from callseal.web.guards import LOG_READERS
 
 NEWEST: Final = 100
 WHAT: Final = {
@@ -55,13 +55,13 @@ WHAT: Final = {
 router = APIRouter()
 
 
-@router.get("/log", dependencies=[Depends(SIGNED_IN)], include_in_schema=False)
+@router.get("/log", dependencies=[Depends(LOG_READERS)], include_in_schema=False)
 async def show_log(request: Request) -> HTMLResponse:
     """The page."""
     return parts_of(request).pages.show(request, "log.html")
 
 
-@router.get("/api/log", dependencies=[Depends(SIGNED_IN)], tags=["evidence"])
+@router.get("/api/log", dependencies=[Depends(LOG_READERS)], tags=["evidence"])
 async def send_log(request: Request) -> dict[str, Any]:
     """The checkpoint and the newest entries. Raises TamperedError where they do not fit each other."""
     parts = parts_of(request)
@@ -75,7 +75,7 @@ async def send_log(request: Request) -> dict[str, Any]:
     }
 
 
-@router.post("/api/log/verify", dependencies=[Depends(SIGNED_IN)], tags=["evidence"])
+@router.post("/api/log/verify", dependencies=[Depends(LOG_READERS)], tags=["evidence"])
 async def verify_log(request: Request) -> dict[str, Any]:
     """Run the independent verifier over everything."""
     return await verify_installation(parts_of(request).config.data)

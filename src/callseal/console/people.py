@@ -1,10 +1,10 @@
 """Who may sign in. Inviting and revoking are asked of the custodian and proved to it, like an opening.
 
-Invariant: an invitation's token is answered once to the administrator who made it, and is not kept.
+Invariant: an invitation's token is answered once to whoever made it, and is not kept.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +15,19 @@ from callseal.console.listen import Proof
 from callseal.console.parts import parts_of
 from callseal.console.words import role_words
 from callseal.errors import NotFound
-from callseal.web.guards import ADMINISTRATORS, signed_in
+from callseal.model.roles import ADMINISTRATOR, AGENT, AUDITOR, COMPLIANCE_OFFICER, DPO, MANAGER
+from callseal.web.guards import PEOPLE_KEEPERS, signed_in
+
+ROLE_WORDS: Final = {
+    COMPLIANCE_OFFICER: "compliance officer: may listen and export, with a reason, on the record",
+    MANAGER: "manager: may listen, with a reason, on the record",
+    DPO: "data protection officer: holds, erasure and the log",
+    AUDITOR: "auditor: the log, and that calls were",
+    AGENT: "agent: no page here yet",
+    ADMINISTRATOR: "administrator: runs everything, and cannot listen",
+}
+ADMINISTRATOR_INVITES: Final = (AGENT, AUDITOR, ADMINISTRATOR)
+"""Offered to an administrator, who may not make a listener of anyone; the custodian's policy decides."""
 
 router = APIRouter()
 
@@ -25,7 +37,7 @@ class Invite(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     name: str = Field(min_length=1, max_length=80)
-    role: Literal["compliance_officer", "administrator"]
+    role: Literal["agent", "manager", "compliance_officer", "dpo", "auditor", "administrator"]
 
 
 class Revoke(BaseModel):
@@ -44,13 +56,14 @@ class AskedOfPeople:
     person: str | None = None
 
 
-@router.get("/people", dependencies=[Depends(ADMINISTRATORS)], include_in_schema=False)
+@router.get("/people", dependencies=[Depends(PEOPLE_KEEPERS)], include_in_schema=False)
 async def show_people(request: Request) -> HTMLResponse:
     """The page."""
-    return parts_of(request).pages.show(request, "people.html")
+    roles = [role for role in ROLE_WORDS if signed_in(request).role == COMPLIANCE_OFFICER or role in ADMINISTRATOR_INVITES]
+    return parts_of(request).pages.show(request, "people.html", roles={role: ROLE_WORDS[role] for role in roles})
 
 
-@router.get("/api/people", dependencies=[Depends(ADMINISTRATORS)], tags=["people"])
+@router.get("/api/people", dependencies=[Depends(PEOPLE_KEEPERS)], tags=["people"])
 async def send_people(request: Request) -> dict[str, Any]:
     """Everybody who has enrolled, as the custodian knows them."""
     reply = await parts_of(request).keyring.ask("people.list")
@@ -71,13 +84,13 @@ async def send_people(request: Request) -> dict[str, Any]:
     }
 
 
-@router.post("/api/people/invite/begin", dependencies=[Depends(ADMINISTRATORS)], tags=["people"])
+@router.post("/api/people/invite/begin", dependencies=[Depends(PEOPLE_KEEPERS)], tags=["people"])
 async def begin_invite(request: Request, body: Invite) -> dict[str, Any]:
     """Ask the custodian; it answers with what is to be proved."""
     return await _begin(request, "invite", None, role=body.role, name=body.name)
 
 
-@router.post("/api/people/invite", dependencies=[Depends(ADMINISTRATORS)], tags=["people"])
+@router.post("/api/people/invite", dependencies=[Depends(PEOPLE_KEEPERS)], tags=["people"])
 async def finish_invite(request: Request, body: Proof) -> dict[str, str]:
     """Proved: the token of a link that works once."""
     asked = _taken(request, body.nonce, "invite")
@@ -85,13 +98,13 @@ async def finish_invite(request: Request, body: Proof) -> dict[str, str]:
     return {"token": str(reply["token"])}
 
 
-@router.post("/api/people/revoke/begin", dependencies=[Depends(ADMINISTRATORS)], tags=["people"])
+@router.post("/api/people/revoke/begin", dependencies=[Depends(PEOPLE_KEEPERS)], tags=["people"])
 async def begin_revoke(request: Request, body: Revoke) -> dict[str, Any]:
     """Ask the custodian; it answers with what is to be proved."""
     return await _begin(request, "revoke", body.person, who=body.person)
 
 
-@router.post("/api/people/revoke", dependencies=[Depends(ADMINISTRATORS)], tags=["people"])
+@router.post("/api/people/revoke", dependencies=[Depends(PEOPLE_KEEPERS)], tags=["people"])
 async def finish_revoke(request: Request, body: Proof) -> dict[str, bool]:
     """Proved: that person can no longer sign in, and their sessions end here."""
     parts = parts_of(request)

@@ -42,7 +42,13 @@ def show_call(call: Call) -> dict[str, Any]:
         "delete_by": None if call.delete_by is None else format_time(call.delete_by),
         "notes": notes_of(call),
         "legs": [
-            {"party_words": party_of(leg), "near": protection_of(leg), "far": NOT_OBSERVED, "suite": leg.suite, "codec": leg.codec}
+            {
+                "party_words": party_of(leg),
+                "near": protection_of(leg),
+                "far": NOT_OBSERVED,
+                "suite": leg.suite,
+                "codec": leg.codec,
+            }
             for leg in call.legs
         ],
     }

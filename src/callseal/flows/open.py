@@ -22,7 +22,7 @@ from callseal.flows.opened import OpenedRecording
 from callseal.flows.sealed_part import ReadsObjects, SealedPart
 from callseal.model.call import CallDetail, Part
 from callseal.model.message import Message, to_text
-from callseal.model.roles import REASON_CLASSES
+from callseal.model.roles import CASE_CLASSES, REASON_CLASSES
 
 REASON_LEAST_CHARACTERS: Final = 10
 REASON_MOST_CHARACTERS: Final = 500
@@ -53,6 +53,8 @@ class Reason:
             raise RequestError(f"reason: expected {REASON_LEAST_CHARACTERS} to {REASON_MOST_CHARACTERS} characters")
         if len(self.case) > CASE_MOST_CHARACTERS:
             raise RequestError(f"case: expected at most {CASE_MOST_CHARACTERS} characters")
+        if self.reason_class in CASE_CLASSES and not self.case.strip():
+            raise RequestError("case: expected a reference for this reason")
 
 
 @dataclass(frozen=True)

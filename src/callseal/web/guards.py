@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 
 from callseal.errors import ConfigError, Denied, Unauthenticated
-from callseal.model.roles import ADMINISTRATOR, COMPLIANCE_OFFICER
+from callseal.model.roles import ADMINISTRATOR, AUDITOR, COMPLIANCE_OFFICER, DPO, MANAGER
 from callseal.web.headers import SAFE_METHODS
 from callseal.web.sessions import Session
 
@@ -53,13 +53,19 @@ class Guard:
             raise Denied(self.why_not)
 
 
+def _roles(*roles: str) -> Callable[[Session], bool]:
+    return lambda session: session.role in roles
+
+
+_READERS: Final = _roles(MANAGER, COMPLIANCE_OFFICER, DPO, AUDITOR, ADMINISTRATOR)
+
 ANYONE: Final = Guard("anyone", lambda session: True, needs_session=False)
 SIGNED_IN: Final = Guard("anyone signed in", lambda session: True)
-WATCHING: Final = Guard("anyone signed in, not counted as present", lambda session: True, touches=False)
-ADMINISTRATORS: Final = Guard(
-    "administrators", lambda session: session.role == ADMINISTRATOR, "Only an administrator can do this."
-)
-LISTENERS: Final = Guard("who may listen", lambda session: session.role == COMPLIANCE_OFFICER, NO_AUDIO)
+READERS: Final = Guard("who may see that a call was", _READERS)
+WATCHING: Final = Guard("who may see that a call was; not counted as present", _READERS, touches=False)
+LOG_READERS: Final = Guard("who may read the log", _roles(COMPLIANCE_OFFICER, DPO, AUDITOR, ADMINISTRATOR))
+PEOPLE_KEEPERS: Final = Guard("who may invite and revoke", _roles(COMPLIANCE_OFFICER, ADMINISTRATOR))
+LISTENERS: Final = Guard("anyone but an administrator, with an opening", lambda session: session.role != ADMINISTRATOR, NO_AUDIO)
 
 
 def session_of(request: Request, *, touch: bool = False) -> Session | None:

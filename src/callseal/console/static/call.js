@@ -46,6 +46,12 @@ if (form) {
     );
   });
 
+  find("[name=reason_class]", form).addEventListener("change", (event) => {
+    const needed = event.target.selectedOptions[0].dataset.needsCase !== undefined;
+    find("[name=case]", form).required = needed;
+    find("#case-hint").textContent = needed ? "(needed for this reason)" : "(optional)";
+  });
+
   find("#open-code").addEventListener("click", () => {
     find("#code-box").hidden = false;
     find("#code-box input").focus();
