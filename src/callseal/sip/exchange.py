@@ -1,0 +1,94 @@
+"""One request and its response, and what the recorder wants done: its outputs, as plain values.
+
+Replies go to the connection that the request came on (RFC 3261 section 18.2.2 for reliable transports); media orders follow
+docs/architecture.md, "Media control"; reports are events and hold no personal data.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from callseal.config.peers import Peer
+from callseal.sip.message import Headers, Request
+from callseal.sip.response import write_response
+from callseal.sip.transaction import Transaction
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Where a message came from: a connection's number, whose it is, its two ends, and its measured TLS version and suite."""
+
+    id: int
+    peer: Peer
+    source: tuple[str, int]
+    local: tuple[str, int]
+    transport: str
+
+
+@dataclass(frozen=True)
+class Send:
+    """Bytes for a connection; with `close`, the last ones."""
+
+    connection: int
+    data: bytes = field(repr=False)
+    close: bool = False
+
+
+@dataclass(frozen=True)
+class OpenMedia:
+    """Open a recording; the answer comes back as `media_answered` or `media_failed`. `request` is `media.open`."""
+
+    recording: str
+    request: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class UpdateMedia:
+    """Change a recording's streams; answered like `OpenMedia`."""
+
+    recording: str
+    streams: list[dict[str, Any]] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class UpdateMeta:
+    """Seal what was told later of a call."""
+
+    recording: str
+    meta: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class CloseMedia:
+    """End a recording: `bye`, `cancel`, `signalling_lost` or `refused`."""
+
+    recording: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """An event, as the table in docs/architecture.md has it."""
+
+    kind: str
+    recording: str | None
+    data: dict[str, Any]
+
+
+Output = Send | OpenMedia | UpdateMedia | UpdateMeta | CloseMedia | Report
+
+
+@dataclass
+class Exchange:
+    """A request on a connection and the transaction that remembers its response."""
+
+    connection: Connection
+    request: Request
+    transaction: Transaction
+    began: datetime
+
+    def reply(self, status: int, extra: Headers = (), body: bytes = b"", to_tag: str = "") -> Send:
+        """The response, remembered for when the request comes again."""
+        data = write_response(self.request.headers, status, self.connection.source, extra, body, to_tag)
+        self.transaction.response = data
+        return Send(self.connection.id, data)

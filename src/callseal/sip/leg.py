@@ -1,0 +1,53 @@
+"""What may be said of the protection of each leg: one table of words, `measured`, `claimed` or `not observed`.
+
+A recorder takes part in one leg only, from the phone system to itself: that one is measured. Of the speaker's own leg it knows
+what the metadata says, if anything. Invariant: a leg over the public telephone network is never called protected; no number or name.
+"""
+
+import re
+from typing import Any
+
+from callseal.sip.answer import Stream
+from callseal.sip.siprec import Metadata, Participant
+
+MEASURED = "measured"
+FAR = {
+    "sips": "claimed by the phone system: this speaker's signalling ran over TLS (sips); their voice was not observed",
+    "tel": "not observed: this speaker's line to the phone system, by a telephone number",
+    "": "not observed: this speaker's line to the phone system",
+}
+_SHOWN = re.compile(r"[A-Za-z0-9_.\-]{1,32}")
+_NUMBER_LIKE = re.compile(r"\+?\d{10,}")
+
+
+def make_legs(streams: tuple[Stream, ...], metadata: Metadata) -> list[dict[str, Any]]:
+    """`legs` of CallStarted and CallUpdated, in the order of the streams."""
+    return [
+        {
+            "number": number,
+            "label": show_label(stream),
+            "party": party_of(stream, metadata),
+            "codec": "/".join((stream.codecs[0].name.upper(), str(stream.codecs[0].clock_hz))) if stream.codecs else "unknown",
+            "suite": stream.suite,
+            "protection": MEASURED,
+            "detail": far_words(metadata.speaker(stream.label)),
+        }
+        for number, stream in enumerate(streams, 1)
+    ]
+
+
+def party_of(stream: Stream, metadata: Metadata) -> str:
+    """Who speaks on a stream: `customer`, `staff` or `unknown`."""
+    speaker = metadata.speaker(stream.label)
+    return metadata.parties.get(speaker.id, "unknown") if speaker else "unknown"
+
+
+def far_words(speaker: Participant | None) -> str:
+    """What is known of the leg beyond the phone system."""
+    return FAR.get(speaker.scheme if speaker else "", FAR[""])
+
+
+def show_label(stream: Stream) -> str:
+    """A label as events may carry it: labels are the peer's to choose, so one that looks like a number is not repeated."""
+    fits = _SHOWN.fullmatch(stream.label) and not _NUMBER_LIKE.fullmatch(stream.label)
+    return stream.label if fits else f"line {stream.line + 1}"
