@@ -1,0 +1,71 @@
+"""What the log says of each recording, by recording: read once from the log at the start, and kept as entries are appended.
+
+Invariant: it holds nothing that is not in the log, so that it can always be made again; it is never written to disk.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from callseal.model.clock import parse_time
+
+_SHOWN = {"OpeningAllowed", "OpeningDenied", "HoldPlaced", "HoldReleased", "RecordingDestroyed", "PartMoved", "ExportMade"}
+ENTRY_LIMIT = 1000
+
+
+@dataclass
+class Known:
+    """One recording: where its leaf is, its parts by number (header and object digests), and the entries about it."""
+
+    group: str
+    leaf: int
+    headers: dict[int, str] = field(default_factory=dict)
+    objects: dict[int, str] = field(default_factory=dict)
+    messages: dict[int, int] = field(default_factory=dict)
+    duration_ms: int | None = None
+    destroyed: bool = False
+
+
+class History:
+    """The index over the log's entries."""
+
+    def __init__(self) -> None:
+        self.recordings: dict[str, Known] = {}
+        self.last: dict[str, int] = {}
+        self.cell = 0
+        self.erased: list[datetime] = []
+        self._entries: dict[str, list[tuple[int, dict[str, Any]]]] = {}
+        self._in_group: dict[str, set[str]] = {}
+
+    def take(self, index: int, entry: dict[str, Any]) -> None:
+        """Learn one entry of the log, in order."""
+        self.last[entry["source"]] = entry.get("through", entry["n"])
+        self.cell = max(self.cell, entry.get("cell", 0))
+        kind, what = entry["type"], entry.get("what")
+        if kind in ("PartAdopted", "PartMoved") and what is not None:
+            self._place(kind, what, entry)
+        elif kind == "PartSealed" and (known := self.recordings.get(what or "")) is not None:
+            known.objects[entry["part"]] = entry["object_sha256"]
+            known.messages[entry["part"]] = entry["messages"]
+            known.duration_ms = max(known.duration_ms or 0, entry.get("duration_ms", 0))
+        elif kind == "RecordingDestroyed" and what in self.recordings:
+            self.recordings[what].destroyed = True
+            self.erased.append(parse_time(entry["at"]))
+        if kind in _SHOWN and what is not None:
+            self._entries.setdefault(what, []).append((index, entry))
+
+    def of_group(self, group: str) -> list[str]:
+        """The recordings whose leaf is of a group, in the order of their ids."""
+        return sorted(self._in_group.get(group, ()))
+
+    def entries(self, recording: str) -> list[tuple[int, dict[str, Any]]]:
+        """The newest entries about a recording with their numbers in the log, oldest first."""
+        return self._entries.get(recording, [])[-ENTRY_LIMIT:]
+
+    def _place(self, kind: str, what: str, entry: dict[str, Any]) -> None:
+        known = self.recordings.setdefault(what, Known(entry["group"], entry["leaf"]))
+        self._in_group.get(known.group, set()).discard(what)
+        known.group, known.leaf = entry["group"], entry.get("leaf", known.leaf)
+        self._in_group.setdefault(known.group, set()).add(what)
+        if kind == "PartAdopted":
+            known.headers[entry["part"]] = entry["header_sha256"]
