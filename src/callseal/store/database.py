@@ -16,7 +16,8 @@ from alembic import command
 from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 
 from callseal.errors import ConfigError, Unavailable
@@ -84,6 +85,24 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def insert_new(connection: Connection, table: Table, **values: Any) -> bool:
+    """Insert a row unless one with its key stands; returns whether it was inserted."""
+    statement = _insert(connection, table).values(**values).on_conflict_do_nothing()
+    return bool(connection.execute(statement).rowcount > 0)
+
+
+def put_row(connection: Connection, table: Table, **values: Any) -> None:
+    """Insert a row, or overwrite the one with its key."""
+    key = [column.name for column in table.primary_key]
+    changed = {name: value for name, value in values.items() if name not in key}
+    statement = _insert(connection, table).values(**values)
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed))
+
+
+def _insert(connection: Connection, table: Table) -> sqlite.Insert | postgresql.Insert:
+    return postgresql.insert(table) if connection.dialect.name == "postgresql" else sqlite.insert(table)
 
 
 def check_sqlite_version(version: tuple[int, ...]) -> None:

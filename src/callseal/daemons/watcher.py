@@ -1,0 +1,155 @@
+"""The watcher: brings finished recordings in, carries events to the log, has what is due destroyed, and raises alerts.
+
+1. Bring the database to this version; shut the process in: it writes rows and objects, frees spools, and reads events.
+2. Round by round: capture, relay; less often dispose, alert, figures. What is away is waited for, and says so once.
+3. On SIGTERM, end after the round that is going on: every round may be cut off anywhere.
+
+Invariants: no key comes near this process; `callseal.vault.unseal` and the custodian are not imported (import contract).
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import structlog
+
+from callseal.config.settings import Config
+from callseal.daemons.lifecycle import Lifecycle, start
+from callseal.errors import CallsealError, Unavailable
+from callseal.flows.alert import Watch
+from callseal.flows.capture import Capture
+from callseal.flows.dispose import Disposal
+from callseal.flows.metrics import write_gauges
+from callseal.flows.relay import Relay
+from callseal.keyring.client import Keyring
+from callseal.model.message import Message
+from callseal.notify.journal import announce
+from callseal.store.database import Database
+from callseal.store.events import EventWriter
+from callseal.store.objects import ObjectStore
+
+ROUND_SECONDS = 0.2
+ALERT_EVERY = timedelta(seconds=2)
+DISPOSE_EVERY = timedelta(seconds=60)
+PROBE_EVERY = timedelta(seconds=5)
+LONGEST_PAUSE_SECONDS = 5.0
+
+
+class WatchedKeyring:
+    """The custodian's client, with since when it has been away."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+        self.away_since: datetime | None = None
+
+    async def ask(self, message_type: str, **fields: Any) -> Message:
+        """As `Keyring.ask`. A refusal is an answer; Unavailable is none."""
+        try:
+            reply = await self._keyring.ask(message_type, **fields)
+        except Unavailable:
+            self.away_since = self.away_since or datetime.now(UTC)
+            raise
+        self.away_since = None
+        return reply
+
+
+class Watcher:
+    """All flows of this process on one loop, one after another."""
+
+    def __init__(self, config: Config, database: Database, events: EventWriter) -> None:
+        objects = ObjectStore(config.data / "objects")
+        self._database = database
+        self._events = events
+        self.keyring = WatchedKeyring(Keyring(config.custodian_socket))
+        self.capture = Capture(database, objects, self.keyring, config.data, events.write, config.retention)
+        self._relay = Relay(database, self.keyring, config.data)
+        self._disposal = Disposal(database, objects, self.keyring)
+        self._watch = Watch(database, config.data, announce)
+        self._next: dict[str, datetime] = {}
+        self._was_away = False
+        self._log = structlog.get_logger()
+
+    async def round(self, now: datetime) -> bool:
+        """One round of step 2; returns whether everything could be done."""
+        began = time.monotonic()
+        done = await self._try("capture", self.capture.step(now))
+        done &= await self._try("relay", self._relay.step())
+        if self._is_time("dispose", now, DISPOSE_EVERY):
+            done &= await self._try("dispose", self._disposal.step(now))
+        if self.keyring.away_since is not None and self._is_time("probe", now, PROBE_EVERY):
+            await self._try("probe", self.keyring.ask("status"))
+        self._note_absence(now)
+        if self._is_time("alert", now, ALERT_EVERY):
+            done &= await self._try("alert", self._tell(now, began))
+        self._events.sync()
+        return done
+
+    async def _tell(self, now: datetime, began: float) -> None:
+        spool_age = self.capture.waiting_age(now)
+        self._watch.step(now, spool_age, self.keyring.away_since)
+        away = self.keyring.away_since
+        gauges = {
+            "spool_age_seconds": int(spool_age.total_seconds()) if spool_age else 0,
+            "spool_parts_waiting": self.capture.waiting,
+            "spool_damaged_bytes": self.capture.spool.damaged_bytes,
+            "custodian_away_seconds": int((now - away).total_seconds()) if away else 0,
+            "watcher_step_milliseconds": int((time.monotonic() - began) * 1000),
+        }
+        with self._database.write() as connection:
+            write_gauges(connection, gauges, now)
+
+    async def _try(self, flow: str, work: Any) -> bool:
+        try:
+            await work
+        except Unavailable as error:
+            self._log.warning("waiting", flow=flow, why=str(error))
+            return False
+        except (CallsealError, OSError) as error:
+            self._log.error("failed", flow=flow, kind=type(error).__name__, why=str(error))
+            return False
+        return True
+
+    def _is_time(self, what: str, now: datetime, every: timedelta) -> bool:
+        if now < self._next.get(what, now):
+            return False
+        self._next[what] = now + every
+        return True
+
+    def _note_absence(self, now: datetime) -> None:
+        is_away = self.keyring.away_since is not None
+        if is_away and not self._was_away:
+            self._events.write("CustodianAway", None, {}, now)
+        self._was_away = is_away
+
+
+def run(config: Config) -> int:
+    """Watch until stopped; returns the exit code."""
+    lifecycle = start("watcher", config)
+    data = config.data
+    database = Database(config.database_url)
+    database.migrate()  # 1
+    writes = [data / name for name in ("database", "objects", "spool", "events/watcher")]
+    (data / "events").mkdir(parents=True, exist_ok=True, mode=0o700)
+    lifecycle.confine(read=[data / "events"], write=[config.run, *writes])
+    with EventWriter(data / "events", "watcher") as events:
+        return lifecycle.run(lambda: _watch(lifecycle, config, database, events))
+
+
+async def _watch(lifecycle: Lifecycle, config: Config, database: Database, events: EventWriter) -> int:
+    watcher = Watcher(config, database, events)
+    facts = {"instance": f"watcher-{os.getpid()}", "pid": os.getpid()}
+    events.write("WorkerStarted", None, facts, datetime.now(UTC))
+    lifecycle.ready("no address")
+    pause = ROUND_SECONDS
+    while not lifecycle.stopping.is_set():
+        done = await watcher.round(datetime.now(UTC))  # 2
+        pause = ROUND_SECONDS if done else min(pause * 2, LONGEST_PAUSE_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(lifecycle.stopping.wait(), pause)
+    events.write("WorkerStopped", None, facts, datetime.now(UTC))  # 3
+    events.sync()
+    database.close()
+    return 0
