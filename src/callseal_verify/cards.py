@@ -1,4 +1,4 @@
-"""Sealing cards and certificates: each is what an entry of the log says was issued.
+"""What lies beside the log: sealing cards and certificates, each as an entry says, and the sealed words of entries.
 
 Written from docs/spec/keys.md section 4 and docs/spec/log-entry.md section 5.
 """
@@ -6,6 +6,7 @@ Written from docs/spec/keys.md section 4 and docs/spec/log-entry.md section 5.
 import base64
 import binascii
 import hashlib
+import json
 import re
 
 from callseal_verify.history import History
@@ -22,7 +23,7 @@ def check_cards(source: Source, log: Log, history: History, report: Report) -> N
     """Every file under cards/: signed by the log's key, and equal to the entry that issued it."""
     for name in source.names("cards"):
         base = name.rsplit("/", 1)[-1]
-        if base.startswith(".") or base.endswith(".tmp"):
+        if base.startswith("."):
             continue
         try:
             _check_card(base, open_note(source.read(name) or b"", log.key), log, history)
@@ -43,6 +44,24 @@ def check_certificates(source: Source, history: History, report: Report) -> None
             report.find("certificate", name, "it was changed, or never issued: no destruction in the log names it")
 
 
+def check_details(source: Source, report: Report) -> None:
+    """Sealed words: each of an entry. What they say is checked by whoever opens them: the entry holds their salted digest."""
+    for name in source.names("log/details"):
+        lines = (source.read(name) or b"").split(b"\n")
+        for number, line in enumerate(lines[:-1], 1):
+            try:
+                record = json.loads(line)
+                known = isinstance(record["index"], int) and bool(base64.urlsafe_b64decode(record["sealed"] + "=="))
+            except (ValueError, KeyError, TypeError):
+                known = False
+            if known:
+                report.count("sealed details of entries, which only their key opens")
+            else:
+                report.find("details", f"{name} line {number}", "it was changed: it is not the sealed words of an entry")
+        if lines[-1]:
+            report.note("details", name, "its last line was being written when its writer was stopped; it belongs to no entry")
+
+
 def _check_card(base: str, text: str, log: Log, history: History) -> None:
     lines = text.split("\n")
     if len(lines) != 7 or lines[0] != FIRST_LINE or lines[6] or not (_NUMBER.fullmatch(lines[1]) and _NUMBER.fullmatch(lines[5])):
@@ -58,6 +77,6 @@ def _check_card(base: str, text: str, log: Log, history: History) -> None:
         ahead = int(lines[5]) >= log.head.size
         raise Bad("the log ends before the entry that issued it" if ahead else "the entry it names has not issued a card")
     digest = hashlib.sha256(key).hexdigest()
-    told = {"epoch": int(lines[1]), "suite": lines[2], "public_key_sha256": digest, "not_after": lines[4].replace("Z", ".000Z")}
+    told = {"epoch": int(lines[1]), "suite": lines[2], "public_key_sha256": digest, "not_after": lines[4]}
     if any(issued[field] != value for field, value in told.items()):
         raise Bad("the entry it names issued another card")

@@ -40,7 +40,7 @@ TEXTS = {
     "role": "compliance_officer|administrator",
     "started_at": _TIME,
     "state": "ended|interrupted|pending|final",
-    "suite": "647a00010002",
+    "suite": "MLKEM768-X25519, HKDF-SHA256, AES-256-GCM",
     "until": _TIME,
     "what": _ID16,
     "who": _ID8,

@@ -229,9 +229,9 @@ def _compare(name: str, data: bytes, level: str, right: Sequence[bytes], report:
 
 def _name_stranger(name: str, folder: str, report: Report) -> None:
     base = name.rsplit("/", 1)[-1]
-    if name.removeprefix(folder + "/") in _OTHER:
+    if name.removeprefix(folder + "/") in _OTHER or name.startswith(f"{folder}/details/"):
         return
-    if base.startswith(".") or base.endswith(".tmp"):
+    if base.startswith("."):
         report.note("log", name, "a file that was being written when its writer was stopped; it proves nothing")
     else:
         report.find("log", name, "it is not a file of a log")

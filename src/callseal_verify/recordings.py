@@ -38,7 +38,7 @@ def check_recordings(source: Source, history: History, only: set[str] | None, re
         elif kind == "csr":
             _check_object(source, name, data, recording, number, part, history, report)
         else:
-            _check_row(source, name, data, part, report)
+            _check_row(source, name, data, recording, number, part, report)
     for (recording, number), part in sorted(history.parts.items()):
         if only is None or recording in only:
             _check_presence(recording, number, part, seen, history, report)
@@ -63,8 +63,6 @@ def _check_object(
     elif part.sealed is not None and not faults:
         report.count("sealed parts, each as the log has it")
         report.count("sealed messages in them", len(sealed.messages))
-        if sealed.missing:
-            report.note("recording", name, f"{sealed.missing} messages were never sealed or were lost before it was: a named gap")
 
 
 def _identity_faults(sealed: Sealed, recording: str, number: int, part: Part, history: History) -> list[str]:
@@ -83,7 +81,7 @@ def _identity_faults(sealed: Sealed, recording: str, number: int, part: Part, hi
 def _sealing_faults(sealed: Sealed, data: bytes, entry: Entry) -> list[str]:
     """The object against the entry that says how it was sealed."""
     faults = []
-    if entry["object_sha256"] not in (sealed.digest, hashlib.sha256(data).hexdigest()):
+    if entry["object_sha256"] != hashlib.sha256(data).hexdigest():
         faults.append("it is not what was sealed: its digest is not the one in the log")
     if len(sealed.messages) != entry["messages"]:
         faults.append(f"it was cut or added to: the log has {entry['messages']} messages, and {len(sealed.messages)} can be read")
@@ -94,13 +92,15 @@ def _sealing_faults(sealed: Sealed, data: bytes, entry: Entry) -> list[str]:
     return faults
 
 
-def _check_row(source: Source, name: str, data: bytes, part: Part, report: Report) -> None:
+def _check_row(source: Source, name: str, data: bytes, recording: str, number: int, part: Part, report: Report) -> None:
     if hashlib.sha256(data).hexdigest() == part.row:
         report.count("rows, each as the log has it")
     elif source.age_seconds(name) < UNDER_WAY_SECONDS and part.sealed is None:
         report.note("row", name, "it is new, and not yet in the log")
+    elif data[:4] == b"CSW1" and (data[4:20].hex(), int.from_bytes(data[20:24])) != (recording, number):
+        report.find("row", name, "it is another part's row: it was swapped or moved here")
     else:
-        report.find("row", name, "it was changed or swapped: its digest is not the one in the log")
+        report.find("row", name, "it was changed, or an older one was put back: its digest is not the one in the log")
 
 
 def _check_presence(
@@ -123,7 +123,7 @@ def _check_presence(
 
 def _name_stranger(name: str, report: Report) -> None:
     base = name.rsplit("/", 1)[-1]
-    if base.startswith(".") or base.endswith(".tmp"):
+    if base.startswith("."):
         report.note("recording", name, "a file that was being written when its writer was stopped; it proves nothing")
     else:
         report.find("recording", name, "it is not a file of a recording")

@@ -9,7 +9,7 @@ import json
 import zipfile
 from pathlib import Path
 
-from callseal_verify.cards import check_cards, check_certificates
+from callseal_verify.cards import check_cards, check_certificates, check_details
 from callseal_verify.entries import read_entries
 from callseal_verify.history import follow
 from callseal_verify.log import check_since, read_log
@@ -51,6 +51,7 @@ def _verify(source: Source, vkey: str | None, old: bytes | None, old_name: str, 
     check_cards(source, log, history, report)
     check_recordings(source, history, _pack(source, report), report)
     check_certificates(source, history, report)
+    check_details(source, report)
 
 
 def _pack(source: Source, report: Report) -> set[str] | None:

@@ -29,7 +29,7 @@ def _entries() -> list[bytes]:
     own: list[tuple[str, dict[str, Any]]] = [
         ("LogStarted", {"origin": ORIGIN, "vkey_sha256": _digest(vkey)}),
         ("PolicySet", {"policy": _digest("policy")}),
-        ("CardIssued", {"epoch": 1, "suite": "647a00010002", "public_key_sha256": _digest("key"),
+        ("CardIssued", {"epoch": 1, "suite": "MLKEM768-X25519, HKDF-SHA256, AES-256-GCM", "public_key_sha256": _digest("key"),
                         "not_after": "2026-01-08T00:00:00.000Z"}),
         ("PersonEnrolled", {"who": PERSON, "role": "compliance_officer", "method": "passkey", "credential": _digest("credential")}),
         ("PartAdopted", {"what": RECORDING, "part": 0, "epoch": 1, "header_sha256": _digest("header"), "row_sha256": _digest("row"),

@@ -106,7 +106,7 @@ def has_shape(name: str, value: object) -> bool:
     elif name == "group":
         shapes = [word + r"/\d{4}-\d\d-\d\d"]
     elif name == "suite":
-        shapes = ["647a00010002"]
+        shapes = ["MLKEM768-X25519, HKDF-SHA256, AES-256-GCM"]
     return isinstance(value, str) and any(re.fullmatch(shape.replace(r"(?!.*\d{4})", "") if name == "group" else shape, value) for shape in shapes)
 
 

@@ -115,7 +115,7 @@ FIELDS: dict[str, Check] = {
     "started_at": _time,
     "state": _one_of("ended", "interrupted", "pending", "final"),
     "status": _is_count,
-    "suite": _one_of("647a00010002"),
+    "suite": _one_of("MLKEM768-X25519, HKDF-SHA256, AES-256-GCM"),
     "until": _time,
     "vkey_sha256": _digest,
     "weaker": _is_flag,
