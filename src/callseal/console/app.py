@@ -18,7 +18,7 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.requests import Request
 
 from callseal.config.settings import Config
-from callseal.console import call, calls, enrol, files, health, listen, log, people, signin
+from callseal.console import call, calls, enrol, export, files, health, listen, log, people, signin
 from callseal.console.live import NEWEST, LiveFeed
 from callseal.console.parts import Note, Parts
 from callseal.flows.open import Asks
@@ -36,7 +36,7 @@ from callseal.web.sessions import Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SWEEP_SECONDS: Final = 5.0
-PAGES: Final = (files, signin, enrol, calls, call, listen, log, people, health)
+PAGES: Final = (files, signin, enrol, calls, call, listen, export, log, people, health)
 
 router = APIRouter()
 

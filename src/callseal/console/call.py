@@ -28,7 +28,8 @@ def show_page(request: Request, recording: Recording) -> HTMLResponse:
     call = detail.call
     return parts.pages.show(
         request, "call.html", call=call, state_words=STATES[call.state], stored=is_stored(detail),
-        legs=[show_leg(leg) for leg in call.legs], gaps=detail.gaps, reason_classes=REASON_CLASSES, case_classes=CASE_CLASSES, no_audio=NO_AUDIO,
+        legs=[show_leg(leg) for leg in call.legs], gaps=detail.gaps,
+        reason_classes=REASON_CLASSES, case_classes=CASE_CLASSES, no_audio=NO_AUDIO,
     )  # fmt: skip
 
 

@@ -5,7 +5,6 @@ sent inline, never as a download and never to be kept in a cache; the custodian 
 """
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
@@ -17,11 +16,12 @@ from callseal.console.call import find_call
 from callseal.console.parts import Parts, parts_of
 from callseal.console.words import PARTIES
 from callseal.errors import Denied, NotFound, RequestError
-from callseal.flows.open import Reason, ask_to_open, open_recording
+from callseal.flows.open import Asked, Reason, ask_to_open, open_recording
 from callseal.flows.opened import OpenedRecording
 from callseal.web.guards import LISTENERS, NO_AUDIO, READERS, signed_in
 from callseal.web.openings import LONGEST_SECONDS
-from callseal.web.wav import HEADER_BYTES, RangeNotSatisfiable, Wav, parse_range
+from callseal.web.sound import bytes_between, shape_of
+from callseal.web.wav import RangeNotSatisfiable, parse_range
 
 router = APIRouter()
 OpeningId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
@@ -33,7 +33,7 @@ class Ask(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     recording: str = Field(pattern=r"^[0-9a-f]{32}$")
-    action: Literal["listen"]
+    action: Literal["listen", "export"]
     reason_class: str = Field(max_length=40)
     reason: str = Field(min_length=10, max_length=500)
     case: str = Field("", max_length=80)
@@ -68,6 +68,8 @@ async def finish_opening(request: Request, body: Proof) -> dict[str, Any]:
     """Steps 3 to 5. Raises Denied, NotFound (nothing was asked, or it was used already)."""
     parts, session = parts_of(request), signed_in(request)
     asked = session.asked.take(body.nonce)
+    if not isinstance(asked, Asked):
+        raise NotFound("Nothing of this kind waits to be proved; begin again.")
     if (body.response is None) == (body.code is None):
         raise RequestError("proof: expected a passkey's answer or a code, and one of them only")
     detail = await asyncio.to_thread(find_call, parts, asked.recording)
@@ -78,6 +80,7 @@ async def finish_opening(request: Request, body: Proof) -> dict[str, Any]:
     name = parts.openings.add(opened, session.digest, parts.clock())
     return {
         "opening": name,
+        "action": opened.action,
         "log_index": opened.log_index,
         "weaker": opened.weaker,
         "closes_in_seconds": LONGEST_SECONDS,
@@ -102,18 +105,18 @@ async def send_audio(
     tracks = opened.tracks if track == "both" else tuple(item for item in opened.tracks if item.number == int(track))
     if not tracks or not opened.playable:
         raise NotFound("There is no such track that can be played here.")
-    wav = Wav(len(tracks), opened.rate_hz, opened.frames)
+    numbers = [item.number for item in tracks]
+    total = shape_of(opened, numbers).total_bytes
     headers = {"Accept-Ranges": "bytes", "Content-Disposition": "inline"}
     try:
-        asked = parse_range(request.headers.get("range"), wav.total_bytes)
+        asked = parse_range(request.headers.get("range"), total)
     except RangeNotSatisfiable:
-        return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{wav.total_bytes}"})
-    first, last = asked or (0, wav.total_bytes - 1)
+        return Response(status_code=416, headers=headers | {"Content-Range": f"bytes */{total}"})
+    first, last = asked or (0, total - 1)
     headers["Content-Length"] = str(last - first + 1)
     if asked:
-        headers["Content-Range"] = f"bytes {first}-{last}/{wav.total_bytes}"
-    numbers = tuple(item.number for item in tracks)
-    return StreamingResponse(_bytes(opened, wav, numbers, first, last), 206 if asked else 200, headers, "audio/wav")
+        headers["Content-Range"] = f"bytes {first}-{last}/{total}"
+    return StreamingResponse(bytes_between(opened, numbers, first, last), 206 if asked else 200, headers, "audio/wav")
 
 
 @router.get("/api/openings/{opening}/waveform", dependencies=[Depends(LISTENERS)], tags=["openings"])
@@ -140,22 +143,6 @@ def find_opening(request: Request, opening: str) -> OpenedRecording:
     """This session's own opening. Raises NotFound."""
     parts = parts_of(request)
     return parts.openings.find(opening, signed_in(request).digest, parts.clock())
-
-
-async def _bytes(opened: OpenedRecording, wav: Wav, tracks: tuple[int, ...], first: int, last: int) -> AsyncIterator[bytes]:
-    """Bytes `first` to `last` of the WAV, a second of sound at a time."""
-    if first < HEADER_BYTES:
-        yield wav.header()[first : last + 1]
-    at = max(0, first - HEADER_BYTES)
-    end = last + 1 - HEADER_BYTES
-    while at < end:
-        frame = at // wav.frame_bytes
-        to_frame = min(frame + wav.rate_hz, -(-end // wav.frame_bytes))
-        samples = await asyncio.to_thread(opened.samples, tracks, frame, to_frame)
-        skip = at - frame * wav.frame_bytes
-        piece = samples.astype("<i2").tobytes()[skip : end - frame * wav.frame_bytes]
-        yield piece
-        at += len(piece)
 
 
 def _refused(parts: Parts, person: str, role: str, recording: str, error: Denied) -> Denied:

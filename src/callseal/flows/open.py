@@ -102,10 +102,10 @@ async def open_recording(
         "open", request=asked.request, rows={asked.recording: [to_text(part.row or b"") for part in parts]},
         indexes={asked.recording: [[part.number, 0, part.last] for part in sealed]}, **proof,
     )  # fmt: skip
-    return await asyncio.to_thread(_set_up, detail, sealed, reply)  # 5
+    return await asyncio.to_thread(_set_up, asked, detail, sealed, reply)  # 5
 
 
-def _set_up(detail: CallDetail, sealed: Sequence[SealedPart], reply: Message) -> OpenedRecording:
+def _set_up(asked: Asked, detail: CallDetail, sealed: Sequence[SealedPart], reply: Message) -> OpenedRecording:
     """Step 5: the granted nodes beside their parts. Raises NotFound where nothing was granted, TamperedError."""
     grants = {int(grant["part"]): grant for grant in reply["grants"] if grant["recording"] == detail.call.recording}
     opened = [part.open(grants[part.number]["nodes"]) for part in sealed if part.number in grants]
@@ -114,7 +114,7 @@ def _set_up(detail: CallDetail, sealed: Sequence[SealedPart], reply: Message) ->
     meta = (reply.get("meta") or {}).get(detail.call.recording) or {}
     return OpenedRecording(
         opened, _length_ms(detail), detail.gaps, int(reply["log_index"]),
-        weaker=bool(reply.get("weaker")), participants=meta.get("participants", ()),
+        weaker=bool(reply.get("weaker")), action=asked.action, participants=meta.get("participants", ()),
     )  # fmt: skip
 
 

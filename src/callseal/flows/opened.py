@@ -8,14 +8,14 @@ with the keys when the opening ends; after that every question raises NotFound.
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from callseal.errors import NotFound
+from callseal.errors import NotAcceptable, NotFound
 from callseal.model.call import Gap
 
 Samples = NDArray[np.int16]
@@ -60,6 +60,9 @@ class OpenedPart(Protocol):
     def blocks(self, n: int) -> list[Block]:
         """Unseal and decode message n. Raises TamperedError, Destroyed."""
 
+    def matroska(self) -> Iterator[bytes]:
+        """The part as it came, as a Matroska file (RFC 9559), piece by piece. Raises TamperedError, Destroyed."""
+
     def wipe(self) -> None:
         """Overwrite the keys."""
 
@@ -69,7 +72,7 @@ class OpenedRecording:
 
     def __init__(
         self, parts: Sequence[OpenedPart], duration_ms: int, gaps: Sequence[Gap], log_index: int, *,
-        weaker: bool, participants: Sequence[Mapping[str, Any]] = (),
+        weaker: bool, action: str = "listen", participants: Sequence[Mapping[str, Any]] = (),
     ) -> None:  # fmt: skip
         self._parts = tuple(parts)
         self._kept: OrderedDict[tuple[int, int], list[Block]] = OrderedDict()
@@ -79,6 +82,7 @@ class OpenedRecording:
         self.gaps = tuple(gaps)
         self.log_index = log_index
         self.weaker = weaker
+        self.action = action
         self.participants = tuple(dict(person) for person in participants)
         self.tracks = _all_tracks(self._parts)
         self.playable = bool(self.tracks) and all(track.playable for track in self.tracks)
@@ -97,8 +101,7 @@ class OpenedRecording:
         sound = np.zeros((last - first, len(tracks)), dtype=np.int16)
         from_ms, to_ms = first * 1000 // self.rate_hz, -(-last * 1000 // self.rate_hz)
         with self._lock:
-            if self._wiped:
-                raise NotFound("This opening has ended. Open the call again, with a reason.")
+            self._check()
             for number, part in enumerate(self._parts):
                 for at_ms, n in part.messages:
                     if from_ms - NEIGHBOURS_MS <= at_ms <= to_ms + NEIGHBOURS_MS:
@@ -123,6 +126,13 @@ class OpenedRecording:
             track.number: [] for track in self.tracks if not track.playable
         }
 
+    def matroska(self) -> Iterator[bytes]:
+        """The first part as it came, codec and all. Raises NotFound, NotAcceptable where there are several parts."""
+        self._check()
+        if len(self._parts) != 1:
+            raise NotAcceptable(f"export as it came: expected a recording of one part, got {len(self._parts)}")
+        return iter(self._parts[0].matroska())
+
     def wipe(self) -> None:
         """Overwrite keys and decoded sound; everything after raises NotFound."""
         with self._lock:
@@ -132,6 +142,10 @@ class OpenedRecording:
             while self._kept:
                 _forget(self._kept.popitem()[1])
             self.participants = ()
+
+    def _check(self) -> None:
+        if self._wiped:
+            raise NotFound("This opening has ended. Open the call again, with a reason.")
 
     def _blocks(self, number: int, part: OpenedPart, n: int) -> list[Block]:
         known = self._kept.pop((number, n), None)

@@ -17,16 +17,26 @@ if (form) {
     say(message, "Closed. The keys of this opening are wiped.");
   });
 
-  const reason = () => {
+  const reason = (action) => {
     const { reason_class, reason, case: reference } = Object.fromEntries(new FormData(form));
-    return { recording, action: "listen", reason_class, reason, case: reference };
+    return { recording, action, reason_class, reason, case: reference };
+  };
+
+  const open = async (action, prove) => {
+    say(message, "");
+    const { nonce, options } = await post("/api/openings/begin", reason(action));
+    const proof = await prove(options);
+    return post("/api/openings", { nonce, ...proof });
+  };
+
+  const touch = async (options) => {
+    if (!options) throw new Error("You have no passkey here. Use a code instead.");
+    say(message, "Touch your passkey. It signs this recording, this reason, and nothing else.");
+    return { response: await usePasskey(options) };
   };
 
   const proveAndPlay = async (prove) => {
-    say(message, "");
-    const { nonce, options } = await post("/api/openings/begin", reason());
-    const proof = await prove(options);
-    const opening = await post("/api/openings", { nonce, ...proof });
+    const opening = await open("listen", prove);
     form.hidden = true;
     form.reset();
     say(message, "");
@@ -37,13 +47,16 @@ if (form) {
 
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    whileBusy(find("#open-passkey"), message, () =>
-      proveAndPlay(async (options) => {
-        if (!options) throw new Error("You have no passkey here. Use a code instead.");
-        say(message, "Touch your passkey. It signs this recording, this reason, and nothing else.");
-        return { response: await usePasskey(options) };
-      }).finally(showHistory),
-    );
+    whileBusy(find("#open-passkey"), message, () => proveAndPlay(touch).finally(showHistory));
+  });
+
+  find("#export-passkey").addEventListener("click", (event) => {
+    if (!form.reportValidity()) return;
+    whileBusy(event.target, message, async () => {
+      const { opening, log_index } = await open("export", touch).finally(showHistory);
+      location.assign(`/api/openings/${opening}/export`);
+      say(message, `Exported, by entry ${log_index} of the log. The copy is in your care now.`);
+    });
   });
 
   find("[name=reason_class]", form).addEventListener("change", (event) => {

@@ -1,0 +1,47 @@
+"""Exporting: a copy out of the seal, for who may, with a reason and on the record.
+
+Invariants: only an opening that was asked for as an export is sent as a file, and once: its keys are wiped when it was sent; the
+page says before and after that a copy is out of our hands.
+"""
+
+from collections.abc import Iterator
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
+
+from callseal.console.listen import OpeningId, find_opening
+from callseal.console.parts import parts_of
+from callseal.errors import Denied
+from callseal.flows.opened import OpenedRecording
+from callseal.web.guards import LISTENERS, signed_in
+from callseal.web.sound import whole
+
+router = APIRouter()
+
+
+@router.get("/api/openings/{opening}/export", dependencies=[Depends(LISTENERS)], tags=["openings"])
+def send_export(request: Request, opening: OpeningId) -> StreamingResponse:
+    """WAV where we can decode it, otherwise Matroska as it came. Raises NotFound, Denied for an opening to listen only."""
+    parts, session = parts_of(request), signed_in(request)
+    opened = find_opening(request, opening)
+    if opened.action != "export":
+        raise Denied("This opening is for listening. To take a copy out, ask for an export.")
+    if opened.playable:
+        pieces, kind, suffix = whole(opened), "audio/wav", "wav"
+    else:
+        pieces, kind, suffix = opened.matroska(), "audio/x-matroska", "mka"
+
+    def sent() -> Iterator[bytes]:
+        try:
+            yield from pieces
+        finally:
+            parts.openings.end(opening, session.digest, parts.clock())
+
+    disposition = f'attachment; filename="{name_of(opened)}.{suffix}"'
+    return StreamingResponse(sent(), media_type=kind, headers={"Content-Disposition": disposition})
+
+
+def name_of(opened: OpenedRecording) -> str:
+    """A file name that says nothing of the people: the log entry it belongs to."""
+    return f"callseal-export-{opened.log_index}"
