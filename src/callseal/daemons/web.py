@@ -24,6 +24,7 @@ from callseal.errors import ConfigError
 from callseal.keyring.client import Keyring
 from callseal.store.database import Database
 from callseal.store.events import EventWriter
+from callseal.store.files import make_folder
 from callseal.store.objects import ObjectStore
 
 BACKLOG = 256
@@ -38,8 +39,11 @@ def run(config: Config) -> int:
     database = Database(config.database_url)
     database.migrate()
     data = config.data
+    shown = [data / name for name in ("objects", "log", "spool")]
+    for folder in shown:
+        make_folder(folder)
     lifecycle.confine(  # 2
-        read=[data / "objects", data / "log", data / "spool"],
+        read=shown,
         write=[config.run, data / "database", data / "events" / "web"],
         listen=True,
     )
