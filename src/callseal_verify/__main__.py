@@ -4,6 +4,7 @@ Exit code 0: all is as it was written; 1: findings; 2: not verified.
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("path", type=Path, help="a data folder, or an evidence pack (folder or ZIP file)")
     parser.add_argument("--vkey", type=Path, metavar="FILE", help="the log's verifier key, kept elsewhere (else log/log.vkey)")
     parser.add_argument("--since", type=Path, metavar="FILE", help="an older checkpoint, kept elsewhere, to be continued")
+    parser.add_argument("--recording", metavar="ID", help="look at the files of this recording alone (and at the whole log)")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     options = parser.parse_args(arguments)
     try:
@@ -27,7 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     except (OSError, UnicodeDecodeError):
         print(f"Not verified: {options.vkey}: expected a file with a verifier key", file=sys.stderr)
         return 2
-    report = verify(options.path, vkey, options.since)
+    if options.recording is not None and re.fullmatch(r"[0-9a-f]{32}", options.recording) is None:
+        print("Not verified: --recording: expected 32 lower-case hex digits", file=sys.stderr)
+        return 2
+    report = verify(options.path, vkey, options.since, options.recording)
     print(report.as_json() if options.json else report.as_text(), end="")
     return report.exit_code
 

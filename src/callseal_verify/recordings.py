@@ -18,17 +18,24 @@ UNDER_WAY_SECONDS = 120
 _NAME = re.compile(r"objects/([0-9a-f]{2})/([0-9a-f]{32})/(0|[1-9][0-9]{0,5})\.(csr|row)")
 
 
-def check_recordings(source: Source, history: History, only: set[str] | None, report: Report) -> None:
-    """Every file under objects/, then every part the log knows. `only`: the recordings that an evidence pack holds."""
+def check_recordings(source: Source, history: History, only: set[str] | None, recording: str | None, report: Report) -> None:
+    """Every file under objects/, then every part the log knows.
+
+    `only`: the recordings that an evidence pack holds. `recording`: the one that is asked about, where it is one.
+    """
     seen: set[tuple[str, int, str]] = set()
-    for name in source.names("objects"):
+    if recording is not None:
+        only = {recording}
+        if not any(what == recording for what, _ in history.parts):
+            report.note("recording", recording, "the log knows no part of it")
+    for name in source.names(f"objects/{recording[:2]}/{recording}" if recording is not None else "objects"):
         match = _NAME.fullmatch(name)
         if match is None or match[1] != match[2][:2]:
             _name_stranger(name, report)
             continue
-        recording, number, kind = match[2], int(match[3]), match[4]
-        seen.add((recording, number, kind))
-        part = history.parts.get((recording, number))
+        what, number, kind = match[2], int(match[3]), match[4]
+        seen.add((what, number, kind))
+        part = history.parts.get((what, number))
         data = source.read(name) or b""
         if part is None:
             if source.age_seconds(name) < UNDER_WAY_SECONDS:
@@ -36,12 +43,12 @@ def check_recordings(source: Source, history: History, only: set[str] | None, re
             else:
                 report.find("recording", name, "the log does not know this part: it was put here, or moved from elsewhere")
         elif kind == "csr":
-            _check_object(source, name, data, recording, number, part, history, report)
+            _check_object(source, name, data, what, number, part, history, report)
         else:
-            _check_row(source, name, data, recording, number, part, report)
-    for (recording, number), part in sorted(history.parts.items()):
-        if only is None or recording in only:
-            _check_presence(recording, number, part, seen, history, report)
+            _check_row(source, name, data, what, number, part, report)
+    for (what, number), part in sorted(history.parts.items()):
+        if only is None or what in only:
+            _check_presence(what, number, part, seen, history, report)
 
 
 def _check_object(

@@ -50,8 +50,9 @@ class Report:
 
     def as_json(self) -> str:
         """The report for machines."""
-        whole = {"v": 1, "verified": self.exit_code == 0, "exit_code": self.exit_code, **asdict(self)}
-        return json.dumps(whole, indent=2, ensure_ascii=False)
+        problems = [f"{item.what} · {item.where}: {item.why}" for item in self.findings]
+        whole = {"v": 1, "verified": self.exit_code == 0, "exit_code": self.exit_code, "problems": problems, **asdict(self)}
+        return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
 
     def as_text(self) -> str:
         """The report for people."""

@@ -20,8 +20,14 @@ from callseal_verify.source import Source, TooLarge, open_source
 PACK = "pack.json"
 
 
-def verify(path: Path | str, vkey: str | None = None, since: Path | str | None = None) -> Report:
-    """Verify a data folder or an evidence pack; `vkey`: a verifier key line kept elsewhere, `since`: an older checkpoint file."""
+def verify(
+    path: Path | str, vkey: str | None = None, since: Path | str | None = None, recording: str | None = None
+) -> Report:
+    """Verify a data folder or an evidence pack.
+
+    `vkey`: a verifier key line kept elsewhere; `since`: an older checkpoint file; `recording`: 32 hex digits, to look at the
+    whole log but at the files of this recording alone.
+    """
     report = Report(str(path))
     try:
         source = open_source(Path(path))
@@ -33,7 +39,7 @@ def verify(path: Path | str, vkey: str | None = None, since: Path | str | None =
         report.unusable = f"{path}: expected a folder log/ in it"
         return report
     try:
-        _verify(source, vkey, old, str(since), report)
+        _verify(source, vkey, old, str(since), recording, report)
     except TooLarge as error:
         report.unusable = f"{error}: the file is larger than is read"
     except (PermissionError, zipfile.BadZipFile) as error:
@@ -41,7 +47,7 @@ def verify(path: Path | str, vkey: str | None = None, since: Path | str | None =
     return report
 
 
-def _verify(source: Source, vkey: str | None, old: bytes | None, old_name: str, report: Report) -> None:
+def _verify(source: Source, vkey: str | None, old: bytes | None, old_name: str, recording: str | None, report: Report) -> None:
     log = read_log(source, "log", vkey, report)
     if log is None:
         return
@@ -49,7 +55,7 @@ def _verify(source: Source, vkey: str | None, old: bytes | None, old_name: str, 
         check_since(old, old_name, log, report)
     history = follow(read_entries(log, report), report)
     check_cards(source, log, history, report)
-    check_recordings(source, history, _pack(source, report), report)
+    check_recordings(source, history, _pack(source, report), recording, report)
     check_certificates(source, history, report)
     check_details(source, report)
 

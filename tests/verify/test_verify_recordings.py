@@ -154,6 +154,19 @@ def test_one_changed_byte_at_a_sample_of_every_file_s_offsets_is_found_and_the_f
     assert place.verify().exit_code == 0
 
 
+@pytest.mark.long
+@pytest.mark.timeout(900)
+def test_one_changed_byte_at_every_offset_of_every_kind_of_file_is_found(place):
+    size = max(int(path.name) for path in (place.folder / "log" / "tile" / "0" / "000.p").iterdir())
+    log = [f"log/{name}" for name in ("checkpoint", f"tile/0/000.p/{size}", f"tile/entries/000.p/{size}", "tile/0/000.p/1")]
+    for path in [place.path(TALK), place.path(TALK, 0, "row"), place.folder / "cards" / "2.card", *(place.folder / name for name in log)]:
+        good = path.read_bytes()
+        for offset in range(len(good)):
+            path.write_bytes(good[:offset] + bytes([good[offset] ^ (1 << offset % 8)]) + good[offset + 1 :])
+            assert found(place.verify(), path, place.folder), f"{path.name} at {offset}"
+        path.write_bytes(good)
+
+
 @pytest.mark.parametrize("cut", [1, 49, 100, 400, 2000])
 def test_an_object_cut_at_its_end_or_beginning_is_found(place, cut):
     path = place.path(TALK)
@@ -323,6 +336,18 @@ def test_a_pack_holds_only_the_recordings_that_it_names(place):
     assert place.verify().findings == []
     pack.write_text("{}")
     assert any(finding.where == "pack.json" for finding in place.verify().findings)
+
+
+def test_one_recording_is_asked_about_with_the_whole_log_and_its_own_files_alone(place):
+    place.path(INTERRUPTED).unlink()
+    place.path(TALK).write_bytes(b"")
+    key = SIGNER.verifier.vkey()
+    assert verify(place.folder, key, recording=HELD).findings == []
+    assert {finding.where for finding in verify(place.folder, key, recording=TALK).findings} == {f"objects/{TALK[:2]}/{TALK}/0.csr"}
+    assert len(verify(place.folder, key, recording=INTERRUPTED).findings) == 1
+    assert [note.why for note in verify(place.folder, key, recording="ee" * 16).notes] == ["the log knows no part of it"]
+    (place.folder / "log" / "checkpoint").write_bytes(b"")
+    assert verify(place.folder, key, recording=HELD).exit_code == 1
 
 
 def test_certificates_and_sealed_details_are_those_of_the_log(tmp_path):
