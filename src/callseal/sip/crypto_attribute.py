@@ -1,7 +1,8 @@
 """SDES: the `a=crypto` lines of an offer, the one we take, and the key we give in return.
 
 RFC 4568 (grammar in section 9.1), RFC 7714 section 14.2 (GCM suites). Suites without encryption, with a 32-bit tag, or with
-session parameters that switch protection off are never taken. Invariant: a key is never shown by `repr` and never stands in a message.
+session parameters that switch protection off are never taken.
+Invariant: a key is never shown by `repr` and never stands in a message.
 """
 
 import base64

@@ -1,7 +1,8 @@
 """What may be said of the protection of each leg: one table of words, `measured`, `claimed` or `not observed`.
 
 A recorder takes part in one leg only, from the phone system to itself: that one is measured. Of the speaker's own leg it knows
-what the metadata says, if anything. Invariant: a leg over the public telephone network is never called protected; no number or name.
+what the metadata says, if anything.
+Invariant: a leg over the public telephone network is never called protected; no number or name.
 """
 
 import re

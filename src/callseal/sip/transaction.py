@@ -1,7 +1,8 @@
 """Server transactions: one request is acted on once, however often it arrives.
 
 RFC 3261 section 17.2 over a reliable transport, matching by section 17.2.3; the peer's name is part of the key, so that no
-other peer's branch can touch a transaction. Invariants: at most `limit` transactions, the oldest go first; one is kept for 64·T1, so that a request sent again (a failed-over connection) meets the same response.
+other peer's branch can touch a transaction. Invariants: at most `limit` transactions, the
+oldest go first; one is kept for 64·T1, so that a request sent again (a failed-over connection) meets the same response.
 """
 
 from collections import OrderedDict

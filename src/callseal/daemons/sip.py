@@ -1,0 +1,245 @@
+"""The signalling daemon: wires the SIP rules to TLS connections, the media worker and the event file.
+
+1. A peer's message goes to the recorder; its outputs are carried out in order.
+2. Media orders of one recording go out one after another; their replies go back to the recorder.
+3. Reports become numbered events, made durable together once a second.
+4. When the media worker has been restarted, every live recording is opened again as its next part.
+
+The custodian and the database are not needed here. Personal data goes to media only, inside `meta`.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Coroutine
+from contextlib import suppress
+from datetime import UTC, datetime
+from os import getpid, urandom
+from typing import Any
+
+import structlog
+
+from callseal.config.settings import Config
+from callseal.daemons.lifecycle import Lifecycle, start
+from callseal.errors import CallsealError, InternalError, Unavailable
+from callseal.net.media_client import MediaClient
+from callseal.net.sip_server import Limits, Message, SipServer
+from callseal.net.tls import PeerBook
+from callseal.sip.exchange import CloseMedia, Connection, OpenMedia, Output, Report, Send, UpdateMedia, UpdateMeta
+from callseal.sip.recorder import Recorder
+from callseal.store.events import EventWriter
+
+Order = OpenMedia | UpdateMedia | UpdateMeta | CloseMedia
+
+TICK_SECONDS = 0.25
+SYNC_SECONDS = 1.0
+SWEEP_SECONDS = 15.0
+SILENT_SECONDS = 60.0
+REFUSALS_PER_MINUTE = 60
+LIMITED = ("PeerRefused", "BadRequest")
+"""Events that strangers or a faulty peer could cause without end."""
+
+
+class SipDaemon:
+    """The recorder and what it acts through."""
+
+    def __init__(self, config: Config, events: EventWriter) -> None:
+        self._log = structlog.get_logger()
+        self._events = events
+        self._recorder = Recorder(config.media.host, config.sip.max_dialogs)
+        book = PeerBook(config.data / "tls", config.data / "peers")
+        self.server = SipServer(book, Limits(connections=config.sip.max_connections), self._on_message, self._on_refused)
+        self.media = MediaClient(config.media_socket(0), self._on_media)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._orders: dict[str, deque[Order]] = {}
+        self._written = 0
+        self._suppressed: dict[str, int] = {}
+        self._recent: dict[str, deque[float]] = {kind: deque(maxlen=REFUSALS_PER_MINUTE) for kind in LIMITED}
+        self._silent: dict[str, tuple[object, float]] = {}
+
+    def start_tasks(self) -> None:
+        """Begin to serve."""
+        self.server.start()
+        for loop in (self.media.run(), self._tick(), self._sync(), self._sweep()):
+            self._spawn(loop)
+
+    async def close(self) -> None:
+        """Stop: connections close; recordings go on until media finds no more packets."""
+        await self.server.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def report(self, kind: str, recording: str | None, data: dict[str, Any]) -> None:
+        """Write one event; a full disk never ends a call."""
+        if kind in LIMITED and not self._may_report(kind, data):
+            return
+        try:
+            self._events.write(kind, recording, data, datetime.now(UTC))
+        except CallsealError as error:
+            self._log.error("event not written", kind=kind, why=str(error))
+        self._written += 1
+
+    def _may_report(self, kind: str, data: dict[str, Any]) -> bool:
+        """At most `REFUSALS_PER_MINUTE`; the next one says how many were left out."""
+        recent, now = self._recent[kind], asyncio.get_running_loop().time()
+        if len(recent) == recent.maxlen and now - recent[0] < 60:
+            self._suppressed[kind] = self._suppressed.get(kind, 0) + 1
+            return False
+        recent.append(now)
+        if left_out := self._suppressed.pop(kind, 0):
+            data["not_shown"] = left_out
+        return True
+
+    def _on_message(self, connection: Connection, message: Message) -> None:
+        try:
+            outputs = self._recorder.receive(connection, message, datetime.now(UTC))
+        except CallsealError as error:
+            self._log.error("request not handled", peer=connection.peer.name, why=str(error))
+            return
+        self._carry_out(outputs)
+
+    def _on_refused(self, address: str, why: str) -> None:
+        self.report("PeerRefused", None, {"address": address, "why": why})
+
+    def _carry_out(self, outputs: list[Output]) -> None:
+        for output in outputs:
+            match output:
+                case Send():
+                    self.server.send(output.connection, output.data, output.close)
+                case Report():
+                    self.report(output.kind, output.recording, output.data)
+                case _:
+                    self._order(output)
+
+    def _order(self, output: Order) -> None:
+        """Queue a media order behind those of its recording."""
+        waiting = self._orders.get(output.recording)
+        if waiting is not None:
+            waiting.append(output)
+            return
+        self._orders[output.recording] = deque([output])
+        self._spawn(self._do_orders(output.recording))
+
+    async def _do_orders(self, recording: str) -> None:
+        orders = self._orders[recording]
+        try:
+            while orders:
+                await self._do_order(orders[0])
+                orders.popleft()
+        finally:
+            del self._orders[recording]
+
+    async def _do_order(self, output: Order) -> None:
+        try:
+            match output:
+                case OpenMedia():
+                    reply = await self.media.request("media.open", **output.request)
+                    self._media_answered(output.recording, reply)
+                case UpdateMedia():
+                    reply = await self.media.request("media.update", recording=output.recording, streams=output.streams)
+                    self._media_answered(output.recording, reply)
+                case UpdateMeta():
+                    await self.media.request("media.meta", recording=output.recording, meta=output.meta)
+                case CloseMedia():
+                    await self.media.request("media.close", recording=output.recording, reason=output.reason)
+        except CallsealError as error:
+            self._log.warning("media refused", order=type(output).__name__, recording=output.recording, why=str(error))
+            if isinstance(output, OpenMedia | UpdateMedia):
+                self._carry_out(self._recorder.media_failed(output.recording, datetime.now(UTC)))
+
+    def _media_answered(self, recording: str, reply: dict[str, Any]) -> None:
+        ports = reply.get("ports")
+        if not isinstance(ports, list) or not all(isinstance(port, int) for port in ports):
+            raise InternalError("media: expected ports in the reply")
+        self._carry_out(self._recorder.media_answered(recording, ports, datetime.now(UTC)))
+
+    async def _on_media(self) -> None:
+        """The line to media stands (again): open again what it no longer knows."""
+        live = [dialog.recording for dialog in self._recorder.sessions.dialogs.all()]
+        if not live:
+            return
+        try:
+            status = await self.media.request("media.status")
+        except CallsealError as error:
+            self._log.warning("media status not told", why=str(error))
+            return
+        known = {entry.get("recording") for entry in status.get("recordings", [])}
+        for recording in live:
+            if recording not in known and (order := self._recorder.reopen(recording)) is not None:
+                self._order(order)
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            self._carry_out(self._recorder.tick(datetime.now(UTC)))
+
+    async def _sync(self) -> None:
+        """Make events durable, off the loop, so that a slow disk delays no call."""
+        synced = 0
+        while True:
+            await asyncio.sleep(SYNC_SECONDS)
+            if self._written != synced:
+                synced = self._written
+                try:
+                    await asyncio.to_thread(self._events.sync)
+                except Unavailable as error:
+                    self._log.error("events not durable", why=str(error))
+
+    async def _sweep(self) -> None:
+        """End recordings whose peer is gone and whose packets have stopped: nobody is left to send BYE."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            try:
+                status = await self.media.request("media.status")
+            except CallsealError:
+                continue
+            heard = {entry["recording"]: [s.get("packets") for s in entry.get("streams", [])] for entry in status["recordings"]}
+            for dialog in self._recorder.sessions.dialogs.all():
+                counts, since = self._silent.get(dialog.recording, (None, loop.time()))
+                if heard.get(dialog.recording) != counts or self.server.has_peer(dialog.peer):
+                    since = loop.time()
+                self._silent[dialog.recording] = (heard.get(dialog.recording), since)
+                if loop.time() - since > SILENT_SECONDS:
+                    self._carry_out(self._recorder.end(dialog.recording, "signalling_lost"))
+            alive = {dialog.recording for dialog in self._recorder.sessions.dialogs.all()}
+            self._silent = {recording: seen for recording, seen in self._silent.items() if recording in alive}
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._log.error("task ended", error=type(error).__name__, exc_info=error)
+
+
+async def serve(lifecycle: Lifecycle) -> int:
+    """Serve until told to stop."""
+    config = lifecycle.config
+    instance = urandom(8).hex()
+    with EventWriter(config.data / "events", "sip") as events:
+        daemon = SipDaemon(config, events)
+        daemon.server.open(config.sip.host, config.sip.port)
+        lifecycle.confine(
+            read=[config.data / "tls", config.data / "peers"], write=[config.data / "events" / "sip", config.run]
+        )
+        daemon.report("WorkerStarted", None, {"instance": instance, "pid": getpid()})
+        daemon.start_tasks()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(daemon.media.connected.wait(), 5)
+        host, port = daemon.server.address
+        lifecycle.ready(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        await lifecycle.stopping.wait()
+        await daemon.close()
+        daemon.report("WorkerStopped", None, {"instance": instance, "pid": getpid()})
+        events.sync()
+    return 0
+
+
+def run(config: Config) -> int:
+    """Run the signalling daemon to its end; returns its exit code."""
+    lifecycle = start("sip", config)
+    return lifecycle.run(lambda: serve(lifecycle))

@@ -1,0 +1,99 @@
+"""The signalling daemon's line to a media worker: requests out in order, replies matched by id.
+
+docs/architecture.md, "Media control". Invariants: a request is answered, refused or failed within its time; requests that
+wait are limited; when the line breaks every waiting request fails with Unavailable, and the line is tried again for ever.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from callseal.errors import LimitExceeded, PeerError, Unavailable
+from callseal.model.message import MessageDecoder, encode_message, raise_refusal
+
+READ_BYTES = 64 << 10
+WAITING_LIMIT = 10_000
+FIRST_PAUSE_SECONDS = 0.05
+LONGEST_PAUSE_SECONDS = 1.0
+
+
+class MediaClient:
+    """One worker's control connection. `on_connected` runs each time that it stands."""
+
+    def __init__(self, path: Path, on_connected: Callable[[], Awaitable[None]], timeout_seconds: float = 2.0) -> None:
+        self._path = path
+        self._on_connected = on_connected
+        self._timeout_seconds = timeout_seconds
+        self._writer: asyncio.StreamWriter | None = None
+        self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._last_id = 0
+        self.connected = asyncio.Event()
+
+    async def run(self) -> None:
+        """Keep the line until cancelled."""
+        pause = FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(str(self._path))
+            except OSError:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                continue
+            pause = FIRST_PAUSE_SECONDS
+            self._writer = writer
+            reading = asyncio.create_task(self._read(reader))
+            try:
+                await self._on_connected()
+                self.connected.set()
+                await reading
+            finally:
+                reading.cancel()
+                self._break(writer)
+                with suppress(OSError):
+                    await writer.wait_closed()
+
+    async def request(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Send a request and return its reply. Raises what the worker refuses with, or Unavailable where it is away or slow.
+
+        The bytes are written before the first wait, so that requests made in order arrive in order.
+        """
+        if self._writer is None or self._writer.is_closing():
+            raise Unavailable("media: not connected")
+        if len(self._waiting) >= WAITING_LIMIT:
+            raise Unavailable(f"media: {WAITING_LIMIT} requests wait already")
+        self._last_id += 1
+        number = self._last_id
+        data = encode_message({"type": kind, "id": number, **fields})
+        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        self._writer.write(data)
+        try:
+            reply: dict[str, Any] = await asyncio.wait_for(answer, self._timeout_seconds)
+        except TimeoutError as error:
+            raise Unavailable(f"media: no reply to {kind} within {self._timeout_seconds} s") from error
+        finally:
+            self._waiting.pop(number, None)
+        raise_refusal(reply)
+        return reply
+
+    async def _read(self, reader: asyncio.StreamReader) -> None:
+        decoder = MessageDecoder()
+        with suppress(OSError, PeerError, LimitExceeded):
+            while data := await reader.read(READ_BYTES):
+                for reply in decoder.feed(data):
+                    number = reply.get("id")
+                    answer = self._waiting.get(number) if isinstance(number, int) else None
+                    if answer is not None and not answer.done():
+                        answer.set_result(reply)
+        self.connected.clear()
+        if self._writer is not None:
+            self._break(self._writer)
+
+    def _break(self, writer: asyncio.StreamWriter) -> None:
+        self.connected.clear()
+        writer.close()
+        self._writer = None
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(Unavailable("media: the line broke"))
