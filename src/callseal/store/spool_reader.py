@@ -181,7 +181,7 @@ class SpoolReader:
         except TamperedError:
             segment.damaged_bytes += span.length
             return
-        if part.instance != segment.instance or part.has_end:
+        if (part.worker, part.instance) != (worker, segment.instance) or part.has_end:
             segment.damaged_bytes += span.length  # a part never outlives its process, and nothing follows its END
             return
         part.frames.append(span)
