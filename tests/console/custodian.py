@@ -96,7 +96,7 @@ class TestCustodian:
                 expected_origin=self.origin, require_user_verification=True,
             )  # fmt: skip
             person.key, person.credential = proved.credential_public_key, proved.credential_id
-        elif not pyotp.TOTP(person.seed).verify(code):
+        elif not pyotp.TOTP(person.seed).verify(code, valid_window=1):
             raise Unauthenticated("code: it does not fit")
         person.password = password
         del self.invites[token]
@@ -117,7 +117,7 @@ class TestCustodian:
             if response is not None and person.credential == to_bytes(response["rawId"], "rawId"):
                 self._check_passkey(person, response, to_bytes(nonce, "nonce"))
                 return {"person": person.person, "role": person.role, "name": person.name, "method": "passkey"}
-            if response is None and person.name == name and person.password == password and pyotp.TOTP(person.seed).verify(code):
+            if response is None and person.name == name and person.password == password and pyotp.TOTP(person.seed).verify(code, valid_window=1):
                 return {"person": person.person, "role": person.role, "name": person.name, "method": "totp"}
         raise Denied("signin: refused")
 
@@ -128,7 +128,9 @@ class TestCustodian:
         options = self._get_options(_challenge(request)) if known.credential else None
         return {"request": request, "options": options}
 
-    def _open(self, request: Message, rows: Any, indexes: Any, response: Any = None, code: str | None = None) -> Message:
+    def _open(
+        self, request: Message, rows: Any, sealed_meta: Any, indexes: Any, response: Any = None, code: str | None = None
+    ) -> Message:
         person = self._prove(request, response, code)
         (recording,) = request["recordings"]
         allowed = person.role == "compliance_officer"
@@ -149,6 +151,7 @@ class TestCustodian:
         return {
             "grants": grants, "meta": {recording: self.meta.get(recording)}, "log_index": len(self.entries) - 1,
             "weaker": code is not None,
+            "history": [{"recording": recording, "log_index": len(self.entries) - 1, "reason": request["reason"], "case": request["case"]}],
         }  # fmt: skip
 
     def _history(self, recording: str, row: Any) -> Message:
@@ -174,7 +177,7 @@ class TestCustodian:
         person = self.people[request["person"]]
         if response is not None:
             self._check_passkey(person, response, _challenge(request))
-        elif code is None or not person.seed or not pyotp.TOTP(person.seed).verify(code):
+        elif code is None or not person.seed or not pyotp.TOTP(person.seed).verify(code, valid_window=1):
             raise Denied("code: it does not fit")
         return person
 

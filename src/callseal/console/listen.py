@@ -5,7 +5,7 @@ sent inline, never as a download and never to be kept in a cache; the custodian 
 """
 
 import asyncio
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, ConfigDict, Field
@@ -18,6 +18,7 @@ from callseal.console.words import PARTIES
 from callseal.errors import Denied, NotFound, RequestError
 from callseal.flows.open import Asked, Reason, ask_to_open, open_recording
 from callseal.flows.opened import OpenedRecording
+from callseal.model.roles import ADMINISTRATOR
 from callseal.web.guards import LISTENERS, NO_AUDIO, READERS, signed_in
 from callseal.web.openings import LONGEST_SECONDS
 from callseal.web.sound import bytes_between, shape_of
@@ -25,7 +26,12 @@ from callseal.web.wav import RangeNotSatisfiable, parse_range
 
 router = APIRouter()
 OpeningId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
-COLUMNS = 1200
+COLUMNS: Final = 1200
+POLICY_WORDS: Final = {
+    "code-is-not-enough": "A code is not enough for this: your rules ask for a passkey.",
+    "default": "Your role may not open calls.",
+    "proof-refused": "That proof did not fit: a code works once, and only for its own half minute.",
+}
 
 
 class Ask(BaseModel):
@@ -88,6 +94,10 @@ async def finish_opening(request: Request, body: Proof) -> dict[str, Any]:
         "playable": opened.playable,
         "codecs": sorted({track.codec for track in opened.tracks}),
         "tracks": [{"number": track.number, "words": _words(track.party, track.number)} for track in opened.tracks],
+        "words": [
+            {"log_index": entry["log_index"], "words": ", ".join(filter(None, (entry.get("reason"), entry.get("case"))))}
+            for entry in opened.words
+        ],
         "participants": [
             {"party": PARTIES.get(person.get("party", ""), "Speaker"), "words": _who(person)} for person in opened.participants
         ],
@@ -147,7 +157,9 @@ def find_opening(request: Request, opening: str) -> OpenedRecording:
 
 def _refused(parts: Parts, person: str, role: str, recording: str, error: Denied) -> Denied:
     parts.note("AudioRefused", recording, {"person": person, "role": role, "why": "custodian"})
-    return Denied(NO_AUDIO) if role == "administrator" else error
+    if role == ADMINISTRATOR:
+        return Denied(NO_AUDIO)
+    return Denied(next((words for name, words in POLICY_WORDS.items() if name in str(error)), str(error)))
 
 
 def _words(party: str, number: int) -> str:

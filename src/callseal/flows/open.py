@@ -98,9 +98,12 @@ async def open_recording(
     parts = _stored_parts(detail)
     sealed = [await asyncio.to_thread(SealedPart.read, objects, part) for part in parts]
     proof = {"response": response} if response is not None else {"code": code}
+    recording = asked.recording
     reply = await keyring.ask(  # 4
-        "open", request=asked.request, rows={asked.recording: [to_text(part.row or b"") for part in parts]},
-        indexes={asked.recording: [[part.number, 0, part.last] for part in sealed]}, **proof,
+        "open", request=asked.request, **proof,
+        rows={recording: [to_text(part.row or b"") for part in parts]},
+        sealed_meta={recording: [to_text(part.sealed_meta) for part in parts if part.sealed_meta is not None]},
+        indexes={recording: [[part.number, 0, part.last] for part in sealed]},
     )  # fmt: skip
     return await asyncio.to_thread(_set_up, asked, detail, sealed, reply)  # 5
 
@@ -115,6 +118,7 @@ def _set_up(asked: Asked, detail: CallDetail, sealed: Sequence[SealedPart], repl
     return OpenedRecording(
         opened, _length_ms(detail), detail.gaps, int(reply["log_index"]),
         weaker=bool(reply.get("weaker")), action=asked.action, participants=meta.get("participants", ()),
+        words=reply.get("history", ()),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ const article = find("#call");
 const { recording } = article.dataset;
 const form = find("#reason-form");
 const message = find("#listen-message");
+const said = new Map(); // the words of reasons, by log entry: known only to who has opened this call
 
 if (form) {
   const player = new Player(find("#player"), () => {
@@ -37,6 +38,7 @@ if (form) {
 
   const proveAndPlay = async (prove) => {
     const opening = await open("listen", prove);
+    for (const { log_index, words } of opening.words) said.set(log_index, words);
     form.hidden = true;
     form.reset();
     say(message, "");
@@ -87,10 +89,12 @@ async function showHistory() {
   }
 }
 
+const reasonOf = (entry) => (said.has(entry.log_index) ? `${entry.reason}: ${said.get(entry.log_index)}` : entry.reason);
+
 function drawEntry(entry) {
   const row = document.createElement("tr");
   row.dataset.decision = entry.decision;
-  const cells = [showMoment(entry.at), entry.who, entry.role, entry.action, entry.reason, entry.decision, entry.log_index];
+  const cells = [showMoment(entry.at), entry.who, entry.role, entry.action, reasonOf(entry), entry.decision, entry.log_index];
   row.append(...cells.map((text) => Object.assign(document.createElement("td"), { textContent: text ?? "–" })));
   return row;
 }
