@@ -1,0 +1,392 @@
+"""SRTP in batches: rows of packets from many streams in, authenticated payloads out.
+
+RFC 3711 sections 3.2.3, 3.3 (index, order of steps, replay list) and RFC 7714. State is columns of a table with a row ("slot")
+for each source (stream, key, SSRC), so that the cost of numpy is paid for each batch and not for each stream.
+Invariants: nothing of a source changes before a tag verified; an index is accepted once; a source older than the replay window is
+refused; the number of streams, keys and SSRCs has limits. Nothing depends on a packet's address: only the tag says whose it is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Final, TypeVar
+
+import numpy as np
+
+from callseal.errors import Conflict, LimitExceeded, NotFound
+from callseal.rtp.header import Bytes, Headers, Ints, Mask, read_headers
+from callseal.rtp.srtp_crypto import CmKey, GcmKey, Rows, make_nonces, open_cm, open_gcm
+from callseal.rtp.srtp_kdf import Suite, derive_session, find_suite
+
+K = TypeVar("K", CmKey, GcmKey)
+
+REPLAY_WINDOW: Final = 256
+MAX_SSRCS: Final = 8
+"""Sources that one key may bring; more is refused (a new key starts anew)."""
+MAX_KEYS: Final = 3
+RESUME_ROCS: Final = 64
+"""Rollovers tried after a restart: 64 × 65,536 packets are 23 hours at 50 a second."""
+CM_TAG_BYTES: Final = 10
+GCM_TAG_BYTES: Final = 16
+TRIALS: Final = 16
+"""Packets of a stream, for each batch, whose source may be looked for by trial."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Columns of n authenticated packets, in order of arrival within each stream. `index` is 48-bit, `timestamp` is unwrapped;
+    row i of `payload` holds `length[i]` bytes and zeros after them."""
+
+    stream: Ints
+    slot: Ints
+    index: Ints
+    timestamp: Ints
+    payload_type: Bytes
+    length: Ints
+    payload: Bytes
+
+    def __len__(self) -> int:
+        return len(self.stream)
+
+    def take(self, rows: Ints | Mask) -> "Frames":
+        """Some of these frames, by row numbers or a mask; the columns are copies."""
+        return Frames(
+            self.stream[rows], self.slot[rows], self.index[rows], self.timestamp[rows], self.payload_type[rows],
+            self.length[rows], self.payload[rows],
+        )  # fmt: skip
+
+
+@dataclass
+class _Key:
+    """One master key of a stream and the sources seen under it."""
+
+    suite: Suite
+    work: CmKey | GcmKey
+    mki_bytes: int
+    rocs: range
+    slots: dict[int, int] = field(default_factory=dict)
+
+
+class SrtpReceiver:
+    """All streams of one worker. A stream is a number below `max_streams` that the caller chooses."""
+
+    def __init__(self, max_streams: int = 4096) -> None:
+        slots = 2 * max_streams
+        self._keys: dict[int, list[_Key]] = {}
+        self._free = list(range(slots - 1, -1, -1))
+        self._slot_key: dict[int, _Key] = {}
+        self._slot_tail = np.zeros(slots, np.int64)
+        self._current = np.full(max_streams, -1, np.int64)
+        self._several_keys = np.zeros(max_streams, np.bool_)
+        self._tail = np.zeros(max_streams, np.int64)
+        self._ssrc = np.full(slots, -1, np.int64)
+        self._salt = np.zeros((slots, 16), np.uint8)
+        self._highest = np.full(slots, -1, np.int64)
+        self._first = np.full(slots, -1, np.int64)
+        self._received = np.zeros(slots, np.int64)
+        self._timestamp = np.zeros(slots, np.int64)
+        self._seen = np.full((slots, REPLAY_WINDOW), -1, np.int64)
+        self.packets = np.zeros(max_streams, np.int64)
+        self.failed = np.zeros(max_streams, np.int64)
+        self.replayed = np.zeros(max_streams, np.int64)
+        self._lost_before = np.zeros(max_streams, np.int64)
+
+    def add_stream(self, stream: int, suite: str, key: bytes, *, mki_bytes: int = 0, resume: bool = False) -> None:
+        """Begin a stream with `master key ‖ salt`; with `resume` its rollover counter is found by trial.
+
+        Raises NotAcceptable (suite, key length), Conflict (stream in use).
+        """
+        if stream in self._keys:
+            raise Conflict("stream: expected a free number")
+        new = self._make_key(suite, key, mki_bytes, RESUME_ROCS if resume else 1)
+        self._keys[stream] = [new]
+        self._tail[stream] = new.suite.tag_bytes + mki_bytes
+        for counter in (self.packets, self.failed, self.replayed, self._lost_before):
+            counter[stream] = 0
+
+    def rekey(self, stream: int, suite: str, key: bytes, *, mki_bytes: int = 0) -> None:
+        """A new key beside the old ones, which stay until `drop_old_keys`. Raises NotAcceptable, NotFound, LimitExceeded."""
+        keys = self._stream(stream)
+        if len(keys) >= MAX_KEYS:
+            raise LimitExceeded(f"stream: expected at most {MAX_KEYS} keys at once")
+        keys.insert(0, self._make_key(suite, key, mki_bytes, 1))
+        self._several_keys[stream] = True
+        self._tail[stream] = min(k.suite.tag_bytes + k.mki_bytes for k in keys)
+
+    def drop_old_keys(self, stream: int) -> None:
+        """Forget all keys but the newest. Raises NotFound."""
+        keys = self._stream(stream)
+        for key in keys[1:]:
+            self._release(stream, key)
+        del keys[1:]
+        self._several_keys[stream] = False
+        self._tail[stream] = keys[0].suite.tag_bytes + keys[0].mki_bytes
+
+    def remove_stream(self, stream: int) -> None:
+        """Forget a stream and its keys. Raises NotFound."""
+        for key in self._stream(stream):
+            self._release(stream, key)
+        del self._keys[stream]
+        self._several_keys[stream] = False
+
+    def lost(self, stream: int) -> int:
+        """Packets expected and not received (RFC 3550 appendix A.3), over all sources of a stream. Raises NotFound."""
+        slots = [slot for key in self._stream(stream) for slot in key.slots.values()]
+        return int(self._lost_before[stream]) + sum(self._lost_of(slot) for slot in slots)
+
+    def unprotect(self, packets: Bytes, lengths: Ints, streams: Ints) -> Frames:
+        """Authenticate and decrypt n packets: row i of `packets` is `lengths[i]` bytes of stream `streams[i]`.
+
+        What is malformed or does not verify is counted in `failed`, what came before in `replayed`. Writes into `packets`.
+        """
+        headers = read_headers(packets, lengths)
+        valid = headers.valid & (headers.start <= lengths - self._tail[streams])
+        np.add.at(self.failed, streams[~valid], 1)
+        current = self._current[streams]
+        quick = valid & (current >= 0)
+        quick[quick] = self._ssrc[current[quick]] == headers.ssrc[quick]
+        tags = _copy_tags(packets, lengths)
+        rows = np.flatnonzero(quick)
+        done, failed = self._open(packets, lengths, headers, tags, rows, current[rows], streams)
+        rest = np.flatnonzero(valid & ~quick)
+        retry = self._several_keys[streams[failed]] if len(failed) else np.zeros(0, np.bool_)
+        np.add.at(self.failed, streams[failed[~retry]], 1)
+        rest = np.sort(np.concatenate((rest, failed[retry])))
+        if not len(rest):
+            return done
+        rows, slots = self._find_slots(packets, lengths, headers, tags, rest, streams)
+        more, failed = self._open(packets, lengths, headers, tags, rows, slots, streams)
+        np.add.at(self.failed, streams[failed], 1)
+        return join_frames((done, more))
+
+    def _open(
+        self, packets: Bytes, lengths: Ints, headers: Headers, tags: Bytes, rows: Ints, slots: Ints, streams: Ints
+    ) -> tuple[Frames, Ints]:
+        """Steps of RFC 3711 section 3.3 on rows whose slot is known: index, replay list, tag, decrypt, update."""
+        highest = self._highest[slots]
+        index = highest + (headers.sequence[rows] - highest).astype(np.int16)
+        replayed = (index < 0) | (index <= highest - REPLAY_WINDOW) | (self._seen[slots, index % REPLAY_WINDOW] == index)
+        if replayed.any():
+            np.add.at(self.replayed, streams[rows[replayed]], 1)
+            rows, slots, index = rows[~replayed], slots[~replayed], index[~replayed]
+        if not len(rows):
+            return empty_frames(), rows
+        order = np.argsort(slots, kind="stable")
+        rows, slots, index = rows[order], slots[order], index[order]
+        ok, payload, length = self._decrypt(packets, lengths, headers, tags, rows, slots, index)
+        failed = rows[~ok]
+        rows, slots, index, length = rows[ok], slots[ok], index[ok], length[ok]
+        payload = payload[ok] if len(failed) else payload
+        _first, once = np.unique(slots << 48 | index, return_index=True)
+        if len(once) < len(rows):
+            again = np.ones(len(rows), np.bool_)
+            again[once] = False
+            np.add.at(self.replayed, streams[rows[again]], 1)
+            once = np.sort(once)
+            rows, slots, index, length, payload = rows[once], slots[once], index[once], length[once], payload[once]
+        timestamp = self._update(slots, index, headers.timestamp[rows])
+        np.add.at(self.packets, streams[rows], 1)
+        frames = Frames(streams[rows], slots, index, timestamp, headers.payload_type[rows], length, payload)
+        return _remove_padding(frames, headers.padded[rows]), failed
+
+    def _decrypt(
+        self, packets: Bytes, lengths: Ints, headers: Headers, tags: Bytes, rows: Ints, slots: Ints, index: Ints
+    ) -> tuple[Mask, Bytes, Ints]:
+        """Rows sorted by slot: which verified, their payloads (zero where not) and lengths."""
+        length = lengths[rows] - self._slot_tail[slots] - headers.start[rows]
+        fits = length >= 0
+        batch = Rows(packets, rows, headers.start[rows], np.maximum(length, 0), headers.ssrc[rows], index, self._salt[slots])
+        edges = [*np.flatnonzero(np.diff(slots, prepend=-1)).tolist(), len(rows)]
+        cm: list[tuple[int, int, CmKey]] = []
+        gcm: list[tuple[int, int, GcmKey]] = []
+        for begin, end in pairwise(edges):
+            work = self._slot_key[int(slots[begin])].work
+            if isinstance(work, CmKey):
+                cm.append((begin, end, work))
+            else:
+                gcm.append((begin, end, work))
+        if not gcm and cm:
+            ok, payload = open_cm(cm, batch, tags[rows, -CM_TAG_BYTES:])
+        elif not cm:
+            ok, payload = open_gcm(gcm, batch, GCM_TAG_BYTES)
+        else:
+            ok, payload = _open_both(cm, gcm, batch, tags[rows, -CM_TAG_BYTES:])
+        ok &= fits
+        _blank_tails(payload, np.where(ok, batch.length, 0))
+        return ok, payload, batch.length
+
+    def _update(self, slots: Ints, index: Ints, timestamp: Ints) -> Ints:
+        """Enter verified rows in the replay list and the counters; returns their unwrapped timestamps."""
+        np.maximum.at(self._highest, slots, index)
+        recent = index > self._highest[slots] - REPLAY_WINDOW
+        self._seen[slots[recent], index[recent] % REPLAY_WINDOW] = index[recent]
+        np.add.at(self._received, slots, 1)
+        fresh = self._first[slots] < 0
+        if fresh.any():
+            for slot in np.unique(slots[fresh]).tolist():
+                mine = slots == slot
+                self._first[slot] = index[mine].min()
+                self._timestamp[slot] = timestamp[mine][0]
+        before = self._timestamp[slots]
+        unwrapped: Ints = before + (timestamp - before).astype(np.int32)
+        self._timestamp[slots] = unwrapped
+        return unwrapped
+
+    def _find_slots(
+        self, packets: Bytes, lengths: Ints, headers: Headers, tags: Bytes, rows: Ints, streams: Ints
+    ) -> tuple[Ints, Ints]:
+        """The slow way, for a new source or key: which of `rows` have a source, by the tag. The others are counted as failed."""
+        found_rows, found_slots = [], []
+        trials: dict[int, int] = {}
+        for row in rows.tolist():
+            stream = int(streams[row])
+            ssrc = int(headers.ssrc[row])
+            keys = self._keys.get(stream, [])
+            slot = keys[0].slots.get(ssrc, -1) if len(keys) == 1 else -1
+            if slot < 0 and trials.get(stream, 0) < TRIALS:
+                trials[stream] = trials.get(stream, 0) + 1
+                packet = packets[row, : int(lengths[row])].tobytes()
+                slot = self._try_keys(stream, keys, packet, headers, row, tags[row])
+            if slot < 0:
+                self.failed[stream] += 1
+                continue
+            self._current[stream] = slot
+            found_rows.append(row)
+            found_slots.append(slot)
+        return np.array(found_rows, np.int64), np.array(found_slots, np.int64)
+
+    def _try_keys(self, stream: int, keys: list[_Key], packet: bytes, headers: Headers, row: int, tail: Bytes) -> int:
+        ssrc, sequence, start = int(headers.ssrc[row]), int(headers.sequence[row]), int(headers.start[row])
+        known = [int(self._highest[key.slots[ssrc]]) for key in keys if ssrc in key.slots]
+        hints = [highest + _signed(sequence - highest) >> 16 for highest in known if highest >= 0]
+        for key in keys:
+            rocs = hints if ssrc in key.slots else dict.fromkeys([*hints, *key.rocs])
+            for roc in rocs:
+                if roc >= 0 and _check(key, packet, start, ssrc, roc << 16 | sequence, tail):
+                    return key.slots[ssrc] if ssrc in key.slots else self._add_slot(key, ssrc, roc << 16 | sequence)
+        return -1
+
+    def _add_slot(self, key: _Key, ssrc: int, index: int) -> int:
+        if len(key.slots) >= MAX_SSRCS or not self._free:
+            return -1
+        slot = self._free.pop()
+        key.slots[ssrc] = slot
+        self._slot_key[slot] = key
+        self._slot_tail[slot] = key.suite.tag_bytes + key.mki_bytes
+        self._ssrc[slot], self._salt[slot] = ssrc, key.work.salt
+        self._highest[slot], self._first[slot], self._received[slot] = index - 1, -1, 0
+        self._seen[slot] = -1
+        return slot
+
+    def _release(self, stream: int, key: _Key) -> None:
+        for slot in key.slots.values():
+            self._lost_before[stream] += self._lost_of(slot)
+            del self._slot_key[slot]
+            self._ssrc[slot] = -1
+            self._salt[slot] = 0
+            self._free.append(slot)
+            if self._current[stream] == slot:
+                self._current[stream] = -1
+
+    def _lost_of(self, slot: int) -> int:
+        first = int(self._first[slot])
+        return 0 if first < 0 else max(0, int(self._highest[slot]) - first + 1 - int(self._received[slot]))
+
+    def _stream(self, stream: int) -> list[_Key]:
+        try:
+            return self._keys[stream]
+        except KeyError:
+            raise NotFound("stream: expected a known number") from None
+
+    @staticmethod
+    def _make_key(suite_name: str, key: bytes, mki_bytes: int, rocs: int) -> _Key:
+        suite = find_suite(suite_name)
+        session = derive_session(suite, key)
+        return _Key(suite, GcmKey(session) if suite.aead else CmKey(session), mki_bytes, range(rocs))
+
+
+def empty_frames() -> Frames:
+    """Frames of no packet."""
+    none = np.zeros(0, np.int64)
+    return Frames(none, none, none, none, np.zeros(0, np.uint8), none, np.zeros((0, 1), np.uint8))
+
+
+def join_frames(parts: Sequence[Frames]) -> Frames:
+    """Frames one after another; payloads become as wide as the widest."""
+    kept = [part for part in parts if len(part)]
+    if len(kept) <= 1:
+        return kept[0] if kept else empty_frames()
+    payload = np.zeros((sum(len(part) for part in kept), max(part.payload.shape[1] for part in kept)), np.uint8)
+    at = 0
+    for part in kept:
+        payload[at : at + len(part), : part.payload.shape[1]] = part.payload
+        at += len(part)
+    return Frames(
+        np.concatenate([part.stream for part in kept]),
+        np.concatenate([part.slot for part in kept]),
+        np.concatenate([part.index for part in kept]),
+        np.concatenate([part.timestamp for part in kept]),
+        np.concatenate([part.payload_type for part in kept]),
+        np.concatenate([part.length for part in kept]),
+        payload,
+    )
+
+
+def _check(key: _Key, packet: bytes, start: int, ssrc: int, index: int, tail: Bytes) -> bool:
+    if isinstance(key.work, CmKey):
+        end = len(packet) - key.suite.tag_bytes - key.mki_bytes
+        return end >= start and key.work.check(packet, end, index >> 16, tail[-key.suite.tag_bytes :].tobytes())
+    end = len(packet) - key.mki_bytes
+    nonce = make_nonces(key.work.salt[None, :], np.array([ssrc]), np.array([index])).tobytes()
+    return end - key.suite.tag_bytes >= start and key.work.check(packet, start, end, nonce)
+
+
+def _signed(difference: int) -> int:
+    return (difference + 0x8000) % 0x10000 - 0x8000
+
+
+def _copy_tags(packets: Bytes, lengths: Ints) -> Bytes:
+    """The last 16 bytes of each row."""
+    at = np.clip(lengths, 16, packets.shape[1])[:, None] - 16 + np.arange(16)
+    tags: Bytes = packets[np.arange(len(lengths))[:, None], at]
+    return tags
+
+
+def _open_both(
+    cm: list[tuple[int, int, CmKey]], gcm: list[tuple[int, int, GcmKey]], batch: Rows, tags: Bytes
+) -> tuple[Mask, Bytes]:
+    """Rows of both kinds: each kind's rows are opened apart and put back in their places."""
+    ok = np.zeros(len(batch.rows), np.bool_)
+    payload = np.zeros((len(batch.rows), max(1, int(batch.length.max(initial=1)))), np.uint8)
+    mine = _places(cm)
+    ok[mine], found = open_cm(_regroup(cm), batch.take(mine), tags[mine])
+    payload[mine, : found.shape[1]] = found
+    mine = _places(gcm)
+    ok[mine], found = open_gcm(_regroup(gcm), batch.take(mine), GCM_TAG_BYTES)
+    payload[mine, : found.shape[1]] = found
+    return ok, payload
+
+
+def _places(groups: Sequence[tuple[int, int, K]]) -> Ints:
+    return np.concatenate([np.arange(begin, end) for begin, end, _key in groups])
+
+
+def _regroup(groups: Sequence[tuple[int, int, K]]) -> list[tuple[int, int, K]]:
+    """The same groups, counted from 0 with nothing between them."""
+    ends = np.cumsum([end - begin for begin, end, _key in groups]).tolist()
+    return [(end - (group[1] - group[0]), end, group[2]) for group, end in zip(groups, ends, strict=True)]
+
+
+def _blank_tails(payload: Bytes, length: Ints) -> None:
+    if (length < payload.shape[1]).any():
+        payload[np.arange(payload.shape[1]) >= length[:, None]] = 0
+
+
+def _remove_padding(frames: Frames, padded: Mask) -> Frames:
+    """Take off RTP padding (RFC 3550 section 5.1); a padding longer than its payload leaves nothing."""
+    rows = np.flatnonzero(padded & (frames.length > 0))
+    if len(rows):
+        last = frames.payload[rows, frames.length[rows] - 1].astype(np.int64)
+        frames.length[rows] = np.where((last > 0) & (last <= frames.length[rows]), frames.length[rows] - last, 0)
+        _blank_tails(frames.payload, frames.length)
+    return frames
