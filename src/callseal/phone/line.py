@@ -64,6 +64,13 @@ class Line:
         self._reader, self._writer = reader, writer
         self._waiting: dict[tuple[str, str], asyncio.Queue[Incoming | CallsealError]] = {}
         self._failure: CallsealError | None = None
+        self._heard = False
+        host, port = (writer.get_extra_info("sockname") or ("", 0))[:2]
+        self.local = str(host), int(port)
+        """Our own address on this connection; empty where the recorder hung up at once."""
+        tls = writer.get_extra_info("ssl_object")
+        self.tls = f"{tls.version()} {tls.cipher()[0]}" if tls else ""
+        """The protocol version and cipher suite of this connection."""
         self.requests: deque[Incoming] = deque(maxlen=MAX_REQUESTS_KEPT)
         """What the recorder asked of us (OPTIONS, BYE), newest last; each was answered."""
         self._task = asyncio.create_task(self._read())
@@ -88,19 +95,12 @@ class Line:
             raise Unavailable(f"expected an answer from {where} within {CONNECT_WITHIN_SECONDS:.0f} s, got none") from error
         except OSError as error:
             raise Unavailable(f"nothing answers at {where}; is `callseal up` running?") from error
-        return cls(reader, writer)
-
-    @property
-    def local(self) -> tuple[str, int]:
-        """Our own address on this connection."""
-        host, port = self._writer.get_extra_info("sockname")[:2]
-        return str(host), int(port)
-
-    @property
-    def tls(self) -> str:
-        """The protocol version and cipher suite of this connection."""
-        cipher = self._writer.get_extra_info("cipher")
-        return f"{self._writer.get_extra_info('ssl_object').version()} {cipher[0]}"
+        line = cls(reader, writer)
+        if not line.local[0]:
+            await line._task
+            await line.close()
+            line.send(b"")
+        return line
 
     async def request(self, branch: str, method: str, data: bytes, within_seconds: float = ANSWER_WITHIN_SECONDS) -> Incoming:
         """Send a request and return its final response. Raises Unavailable where none comes."""
@@ -139,17 +139,20 @@ class Line:
 
     async def _read(self) -> None:
         reader = MessageReader()
-        failure: CallsealError = Unavailable("the recorder closed the connection")
+        failure: CallsealError | None = None
         try:
             while data := await self._reader.read(64 << 10):
                 for message in reader.feed(data):
+                    self._heard = True
                     self._take(message)
         except CallsealError as error:
             failure = error
         except ssl.SSLError as error:
             failure = _refused(error.reason)
-        except OSError as error:
-            failure = Unavailable(f"the connection to the recorder broke: {error.strerror or 'reset'}")
+        except OSError:
+            failure = None  # a reset: what it means depends on whether we were ever answered
+        if failure is None:
+            failure = Unavailable("the recorder closed the connection") if self._heard else _refused("closed without an answer")
         self._failure = failure
         for queue in self._waiting.values():
             if not queue.full():

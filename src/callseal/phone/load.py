@@ -152,9 +152,9 @@ class Load:
     async def _talk(self, line: Line, index: int) -> None:
         outcome = self.outcomes[index]
         await asyncio.sleep(index / self.rate)
-        outcome.call = call = Call(line, self.destination, self.plan, self.payloads[min(index, len(self.payloads) - 1)])
+        call = Call(line, self.destination, self.plan, self.payloads[min(index, len(self.payloads) - 1)])
+        outcome.call, outcome.state = call, "calling"
         try:
-            outcome.state = "calling"
             await call.invite()
             outcome.state = "talking"
             if self.tones:
