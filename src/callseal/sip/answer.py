@@ -30,6 +30,7 @@ class Stream:
     codecs: tuple[Codec, ...] = ()
     event_pts: tuple[int, ...] = ()
     paused: bool = False
+    mki_bytes: int = 0
 
     def as_message(self, host: str, party: str, port: int | None = None) -> dict[str, Any]:
         """`Stream` of docs/architecture.md; `port` only to take a place again after a restart."""
@@ -38,6 +39,7 @@ class Stream:
             "suite": self.suite,
             "key": to_text(self.key),
             "tag": self.tag,
+            "mki_bytes": self.mki_bytes,
             "codecs": [vars(codec) for codec in self.codecs],
             "event_pts": list(self.event_pts),
             "party": party,
@@ -75,7 +77,7 @@ def plan_answer(offer: SessionDescription, before: Plan | None = None) -> Plan:
             own_keys[line] = draw_key(crypto.suite)
         streams[line] = Stream(
             line, media.label if media.label is not None else str(line), crypto.suite, crypto.tag, crypto.key,
-            media.codecs, media.event_pts, media.is_silent,
+            media.codecs, media.event_pts, media.is_silent, crypto.mki_bytes,
         )  # fmt: skip
     if not streams:
         raise NotAcceptable("SDP: expected an audio line with a port")

@@ -34,6 +34,7 @@ class CryptoAttribute:
     lifetime: str = ""
     mki: int | None = None
     mki_bytes: int = 0
+    more_keys: bool = False
     session_params: tuple[str, ...] = ()
 
     @property
@@ -44,7 +45,9 @@ class CryptoAttribute:
         if len(self.key) != SUITES[self.suite]:
             return f"a key of {len(self.key)} bytes for {self.suite}"
         odd = next((param for param in self.session_params if not _HARMLESS.fullmatch(param)), "")
-        return f"session parameter {odd.partition('=')[0][:40]}" if odd else "an MKI" if self.mki_bytes else ""
+        if odd:
+            return f"session parameter {odd.partition('=')[0][:40]}"
+        return "several keys on one line" if self.more_keys else ""
 
 
 def parse_crypto(value: str) -> CryptoAttribute:
@@ -52,7 +55,8 @@ def parse_crypto(value: str) -> CryptoAttribute:
     found = _LINE.fullmatch(value.strip())
     if found is None:
         raise PeerError("a=crypto: expected TAG SUITE inline:KEY")
-    method, _, info = found[3].split(";")[0].partition(":")
+    first, *more = found[3].rstrip(";").split(";")
+    method, _, info = first.partition(":")
     text, *options = info.split("|")
     try:
         key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
@@ -70,7 +74,7 @@ def parse_crypto(value: str) -> CryptoAttribute:
             raise PeerError("a=crypto: expected a lifetime or MKI:LENGTH after |")
     if not 0 <= mki_bytes <= 128:
         raise PeerError("a=crypto: expected an MKI of at most 128 bytes")
-    return CryptoAttribute(int(found[1]), found[2].upper(), key, lifetime, mki, mki_bytes, tuple(found[4].split()))
+    return CryptoAttribute(int(found[1]), found[2].upper(), key, lifetime, mki, mki_bytes, bool(more), tuple(found[4].split()))
 
 
 def choose_crypto(values: Iterable[str]) -> CryptoAttribute:
@@ -91,7 +95,7 @@ def choose_crypto(values: Iterable[str]) -> CryptoAttribute:
         got = ", ".join(dict.fromkeys(faults)) or "no a=crypto line"
         raise NotAcceptable(f"SRTP: expected {', '.join(SUITES)}; got {got[:200]}")
     order = list(SUITES)
-    return min(taken, key=lambda line: order.index(line.suite))
+    return min(taken, key=lambda line: (order.index(line.suite), line.mki_bytes))
 
 
 def draw_key(suite: str) -> bytes:
