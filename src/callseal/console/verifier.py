@@ -46,8 +46,11 @@ async def verify_installation(data: Path, recording: str | None = None) -> dict[
 
 
 def read_report(report: dict[str, Any], code: int | None) -> dict[str, Any]:
-    """The verifier's report in the page's words; only exit code 0 is called good."""
-    problems = [str(problem) for problem in report.get("problems", [])][:SHOWN]
+    """The verifier's report in the page's words; only exit code 0 is called good. Raises Unavailable where it could not look."""
+    if report.get("unusable"):
+        raise Unavailable("verifier: there is nothing to verify yet, or it could not be read")
+    problems = [str(problem) for problem in report.get("problems", [])]
+    notes = [f"{note['what']}: {note['why']}" for note in report.get("notes", [])]
+    counts = [f"{number} {name}" for name, number in report.get("counts", {}).items()]
     ok = code == 0 and not problems
-    facts = [f"{name}: {value}" for name, value in report.items() if isinstance(value, int | str)]
-    return {"ok": ok, "words": UNCHANGED if ok else CHANGED, "findings": problems or facts}
+    return {"ok": ok, "words": UNCHANGED if ok else CHANGED, "findings": (problems or [*counts, *notes])[:SHOWN]}
