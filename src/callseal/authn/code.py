@@ -1,7 +1,8 @@
 """One-time codes and passwords, for where passkeys cannot work.
 
 TOTP (RFC 6238: SHA-1, 6 digits, 30 s) and Argon2id (RFC 9106). Invariants: a code works once: the step it belongs to must be
-newer than the last step accepted; digits and digests are compared in constant time; no seed, code or password stands in a message.
+newer than the last step accepted; digits and digests are compared in constant time; no seed, code or password stands in a
+message.
 """
 
 import hmac

@@ -1,8 +1,9 @@
 """A passkey's response in, what it proves out.
 
 W3C Web Authentication Level 3, section 7.1 (registration) and 7.2 (assertion), by py_webauthn.
-Invariants: user presence and user verification are required; the origin is one of the list, and the page stands in no
-other's frame (section 5.8.1, `crossOrigin`); a sign count that does not grow is refused; every fault is Unauthenticated, in one wording.
+Invariants: user presence and user verification are required; the origin is one of the list, and the page stands in no other's
+frame (section 5.8.1, `crossOrigin`); a sign count that does not grow is refused; every fault is Unauthenticated, in one
+wording.
 """
 
 import base64

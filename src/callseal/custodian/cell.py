@@ -1,7 +1,7 @@
 """The erasable cell as a file: E_n in `custodian/cell/<n>`, overwritten and removed when it is destroyed.
 
-Keys-and-recordings section 3. Implements `model.custody.ErasableCell`. Best effort, and called so on every certificate: a file system
-or a flash medium may keep blocks that were overwritten. A key store in hardware or OpenBao does better.
+Keys-and-recordings section 3. Implements `model.custody.ErasableCell`. Best effort, and called so on every certificate: a
+file system or a flash medium may keep blocks that were overwritten. A key store in hardware or OpenBao does better.
 """
 
 import os

@@ -130,13 +130,13 @@ def start_custody(
     fresh = not Keystore.exists(place.keystores) and not cell.numbers()
     if fresh:
         if (place.log / "checkpoint").exists():
-            raise ConfigError("custodian: expected its keystore beside the log, found none; restore it, or begin with an empty log folder")
+            raise ConfigError("custodian: expected its keystore beside the log, found none; restore it, or begin without a log")
         origin = f"callseal-{secrets.token_hex(4)}/{now.year:04d}"
         keystore = Keystore.create(place.keystores, cell, origin, os.urandom(32))
     else:
         keystore = Keystore.open(place.keystores, cell)
     ledger = Ledger.open(place.log, Signer.from_seed(keystore.state.origin, keystore.state.log_seed))
-    if ledger.history.cell > keystore.state.cell:
+    if max(ledger.history.cell, ledger.history.destroyed_cell + 1) > keystore.state.cell:
         raise TamperedError("keystore: expected one as new as the log, got an older one")
     custody = Custody(place, terms, party, policy, keystore, ledger, Details(place.log / "details"), alarm)
     _pay(custody)

@@ -31,7 +31,7 @@ class Details:
         make_folder(folder)
 
     def keep(self, index: int, leaf: bytes, words: dict[str, Any]) -> str:
-        """Seal the words of the entry that will have this index; returns the digest that the entry carries. Raises Unavailable."""
+        """Seal the words of the entry that will have this index; returns the digest that it carries. Raises Unavailable."""
         plain = canonical.encode(words)
         salt = os.urandom(SALT_BYTES)
         self._write(index, leaf, salt + plain)

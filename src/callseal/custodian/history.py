@@ -10,6 +10,7 @@ from typing import Any
 from callseal.model.clock import parse_time
 
 _SHOWN = {"OpeningAllowed", "OpeningDenied", "HoldPlaced", "HoldReleased", "RecordingDestroyed", "PartMoved", "ExportMade"}
+_DESTROYS_CELL = {"EpochDestroyed", "GroupDestroyed", "RecordingDestroyed"}
 ENTRY_LIMIT = 1000
 
 
@@ -33,6 +34,7 @@ class History:
         self.recordings: dict[str, Known] = {}
         self.last: dict[str, int] = {}
         self.cell = 0
+        self.destroyed_cell = 0
         self.erased: list[datetime] = []
         self._entries: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         self._in_group: dict[str, set[str]] = {}
@@ -40,8 +42,11 @@ class History:
     def take(self, index: int, entry: dict[str, Any]) -> None:
         """Learn one entry of the log, in order."""
         self.last[entry["source"]] = entry.get("through", entry["n"])
-        self.cell = max(self.cell, entry.get("cell", 0))
         kind, what = entry["type"], entry.get("what")
+        if kind in _DESTROYS_CELL:
+            self.destroyed_cell = max(self.destroyed_cell, entry.get("cell", 0))
+        else:
+            self.cell = max(self.cell, entry.get("cell", 0) if kind == "CustodianStarted" else 0)
         if kind in ("PartAdopted", "PartMoved") and what is not None:
             self._place(kind, what, entry)
         elif kind == "PartSealed" and (known := self.recordings.get(what or "")) is not None:

@@ -1,8 +1,9 @@
 """The keystore: one small sealed file that is the authority on every key, and the rotation that makes forgetting final.
 
-Keys-and-recordings section 3; docs/spec/keys.md, "Keystore". `keystore.<n>` = C256(E_n, "keystore" ‖ u64 n, contents), in two folders.
-Invariants: written whole or not at all; the newest number that opens is the truth; after `rotate` no older file can be opened by
-anyone; after a failed write nothing more is served until a new start (fail closed).
+Keys-and-recordings section 3; docs/spec/keys.md, "Keystore". `keystore.<n>` = C256(E_n, "keystore" ‖ u64 n, contents), in two
+folders.
+Invariants: written whole or not at all; the newest number that opens is the truth; after `rotate` no older file can be opened
+by anyone; after a failed write nothing more is served until a new start (fail closed).
 """
 
 import struct
@@ -45,7 +46,7 @@ class Keystore:
 
     @classmethod
     def open(cls, folders: Sequence[Path], cell: ErasableCell) -> "Keystore":
-        """The newest keystore that opens; finishes what a kill interrupted: older cells destroyed, strays removed, replicas equal.
+        """The newest keystore that opens; finishes what a kill interrupted: other cells destroyed, replicas equal.
 
         Raises TamperedError where a keystore stands and none opens.
         """

@@ -1,7 +1,8 @@
 """People: invitations, enrolment, signing in, revocation.
 
-Invariants: an invitation works once, and only the SHA-256 of its token is kept; a proof is verified before anything changes; a sign
-count or one-time step that was accepted is durable before the answer; an unknown name and a wrong password read the same.
+Invariants: an invitation works once, and only the SHA-256 of its token is kept; a proof is verified before anything changes;
+a sign count or one-time step that was accepted is durable before the answer; an unknown name and a wrong password read the
+same.
 """
 
 import hashlib

@@ -1,7 +1,7 @@
 """The custodian's client: a message out, its reply in, over the Unix socket; what the custodian refuses is raised as it said it.
 
-docs/architecture.md, "Keyring protocol". Invariants: one request at a time on a connection; after a time-out or a broken frame the
-connection is not used again; a request is never sent twice, for it may have been done.
+docs/architecture.md, "Keyring protocol". Invariants: one request at a time on a connection; after a time-out or a broken
+frame the connection is not used again; a request is never sent twice, for it may have been done.
 """
 
 import asyncio
