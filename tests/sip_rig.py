@@ -6,15 +6,15 @@ import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from callseal.config.settings import Config, Media, Sip
 from callseal.daemons.sip import SipDaemon
-from callseal.model.message import MessageDecoder, encode_message, refuse, reply_to
 from callseal.errors import Conflict, NotFound, RequestError
+from callseal.model.message import MessageDecoder, encode_message, refuse, reply_to
 from callseal.net.authority import ensure_authority, issue_client
 from callseal.store.events import EventWriter, read_events
 
@@ -43,7 +43,8 @@ class FakeMedia:
         self._server.close()
         for writer in list(self._writers):
             writer.close()
-        await asyncio.sleep(0)
+        while self._writers:
+            await asyncio.sleep(0.001)
         self.path.unlink(missing_ok=True)
         self.recordings.clear()
 
@@ -136,8 +137,10 @@ class PeerConnection:
         await self.send(data)
         return await self.read()
 
-    def close(self) -> None:
+    async def close(self) -> None:
         self.writer.close()
+        with suppress(OSError, TimeoutError):
+            await asyncio.wait_for(self.writer.wait_closed(), 5)
 
 
 class Rig:
@@ -145,6 +148,7 @@ class Rig:
 
     def __init__(self, config: Config, daemon: SipDaemon, media: FakeMedia) -> None:
         self.config, self.daemon, self.media = config, daemon, media
+        self.connections: list[PeerConnection] = []
 
     def add_peer(self, name: str) -> None:
         """A further phone system with a certificate of its own."""
@@ -161,7 +165,9 @@ class Rig:
     async def connect(self, name: str | None = "phone", context: ssl.SSLContext | None = None) -> PeerConnection:
         host, port = self.daemon.server.address
         tls = context or self.client_context(name)
-        return PeerConnection(*await asyncio.open_connection(host, port, ssl=tls, server_hostname="localhost"))
+        connection = PeerConnection(*await asyncio.open_connection(host, port, ssl=tls, server_hostname="localhost"))
+        self.connections.append(connection)
+        return connection
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
         found = read_events(self.config.data / "events", "sip", 0, 100_000)
@@ -196,9 +202,12 @@ async def running(folder: Path, start_media: bool = True) -> AsyncIterator[Rig]:
         daemon.start_tasks()
         if start_media:
             await asyncio.wait_for(daemon.media.connected.wait(), 5)
+        rig = Rig(config, daemon, media)
         try:
-            yield Rig(config, daemon, media)
+            yield rig
         finally:
+            for connection in rig.connections:
+                await connection.close()
             await daemon.close()
             if start_media:
                 await media.stop()
