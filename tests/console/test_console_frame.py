@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -75,16 +76,26 @@ def test_the_content_policy_allows_only_our_own(console: RunningConsole) -> None
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
-def test_a_template_has_nothing_inline_and_nothing_from_elsewhere(template: object) -> None:
-    text = template.read_text()  # type: ignore[attr-defined]
+def test_a_template_has_nothing_inline_and_nothing_from_elsewhere(template: Path) -> None:
+    text = template.read_text()
     assert not re.search(r"\son\w+=|<style|style=|javascript:", text)
     assert not re.search(r"<script(?![^>]*\ssrc=\"/static/)", text)
     assert not re.search(r"(?:src|href)=\"(?:https?:)?//", text)
 
 
+@pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.name)
+def test_a_form_whose_script_is_late_puts_nothing_into_an_address(template: Path) -> None:
+    text = template.read_text()
+    forms = re.findall(r"<form[^>]*>", text)
+    assert all('method="post"' in form for form in forms)
+    for form in re.findall(r"<form.*?</form>", text, re.DOTALL):
+        submits = re.findall(r"<button(?![^>]*type=\"button\")[^>]*>", form)
+        assert all("disabled data-waits" in button for button in submits)
+
+
 @pytest.mark.parametrize("script", sorted(FOLDER.glob("*.js")), ids=lambda path: path.name)
-def test_a_script_never_parses_text_as_html_or_code(script: object) -> None:
-    text = script.read_text()  # type: ignore[attr-defined]
+def test_a_script_never_parses_text_as_html_or_code(script: Path) -> None:
+    text = script.read_text()
     assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|new Function|DOMParser", text)
 
 

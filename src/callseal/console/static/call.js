@@ -1,10 +1,12 @@
 // One call: asking to open it, playing it, who opened it, whether it is unchanged.
 
 import { get, post } from "./api.js";
-import { find, say, showLength, showMoment, whileBusy } from "./page.js";
+import { find, ready, say, showLength, showMoment, whileBusy } from "./page.js";
 import { usePasskey } from "./passkey.js";
 import { Player } from "./player.js";
 import { showReport } from "./report.js";
+
+ready();
 
 const article = find("#call");
 const { recording } = article.dataset;

@@ -1,7 +1,9 @@
 // The list of calls, as they happen. The server says what each call is; this file only draws it.
 
 import { get, post } from "./api.js";
-import { fill, find, findAll, say, sayLength, showLength, showMoment, whileBusy } from "./page.js";
+import { fill, find, findAll, ready, say, sayLength, showLength, showMoment, whileBusy } from "./page.js";
+
+ready();
 
 const list = find("#calls");
 const template = find("#call-template");

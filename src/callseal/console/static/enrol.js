@@ -2,8 +2,10 @@
 // it is taken out of the address at once and goes to the server only in the body of a request.
 
 import { post } from "./api.js";
-import { find, say, whileBusy } from "./page.js";
+import { find, ready, say, whileBusy } from "./page.js";
 import { createPasskey, passkeysWork } from "./passkey.js";
+
+ready();
 
 const token = location.hash.slice(1);
 history.replaceState(null, "", location.pathname);

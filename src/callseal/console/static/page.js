@@ -3,6 +3,9 @@
 export const find = (selector, within = document) => within.querySelector(selector);
 export const findAll = (selector, within = document) => [...within.querySelectorAll(selector)];
 
+// A button that needs its script waits, disabled, until the script is there; a form is never sent by the browser itself.
+export const ready = () => findAll("[data-waits]").forEach((button) => (button.disabled = false));
+
 // Say something in an element that screen readers watch (role="status" or "alert").
 export function say(element, text, tone = "plain") {
   element.textContent = text;

@@ -1,8 +1,10 @@
 // Who may sign in; inviting and revoking, each proved by the administrator's own passkey or code.
 
 import { get, post } from "./api.js";
-import { find, say, showMoment, whileBusy } from "./page.js";
+import { find, ready, say, showMoment, whileBusy } from "./page.js";
 import { usePasskey } from "./passkey.js";
+
+ready();
 
 const message = find("#message");
 const form = find("#invite");

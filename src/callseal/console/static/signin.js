@@ -1,8 +1,10 @@
 // Signing in: a passkey that the device offers by itself, or name, password and code.
 
 import { post } from "./api.js";
-import { find, say, whileBusy } from "./page.js";
+import { find, ready, say, whileBusy } from "./page.js";
 import { passkeysWork, usePasskey } from "./passkey.js";
+
+ready();
 
 const message = find("#message");
 const button = find("#use-passkey");
