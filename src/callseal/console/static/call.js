@@ -45,7 +45,6 @@ if (form) {
     form.reset();
     say(message, "");
     await player.open(opening);
-    find("#opened-words").focus();
     await showHistory();
   };
 

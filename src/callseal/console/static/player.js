@@ -34,6 +34,7 @@ export class Player {
     find("#opened-words", this.root).textContent =
       `Opened on the record: entry ${opening.log_index} of the log.` +
       `${opening.weaker ? " By a code, which is weaker than a passkey." : ""} It closes by itself at ${closes}.`;
+    find("#opened-words", this.root).focus(); // at once: later it would be taken from where the listener has gone on to
     this.showSpeakers(opening.participants);
     const unplayable = find("#unplayable", this.root);
     unplayable.hidden = opening.playable;
