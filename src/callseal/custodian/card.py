@@ -17,12 +17,12 @@ from callseal.custodian.state import Epoch
 from callseal.errors import Unavailable
 from callseal.model.clock import format_time
 from callseal.vault.card import SealingCard, encode_card
+from callseal.vault.header import SUITE_NAME
 from callseal.vault.unseal import new_key_pair
 
 ROTATE_AFTER: Final = timedelta(hours=24)
 VALID_FOR: Final = timedelta(days=7)
 ALARM_AFTER: Final = timedelta(hours=48)
-SUITE: Final = "MLKEM768-X25519-HKDF-SHA256-AES-256-GCM"
 
 
 def issue_card(custody: Custody, now: datetime) -> int:
@@ -34,7 +34,7 @@ def issue_card(custody: Custody, now: datetime) -> int:
     epoch = Epoch(private_key, public_key, now, now + VALID_FOR, ledger.size)
     state.epochs[str(state.last_epoch)] = epoch
     custody.record(
-        "CardIssued", now, epoch=state.last_epoch, suite=SUITE, public_key_sha256=hashlib.sha256(public_key).hexdigest(),
+        "CardIssued", now, epoch=state.last_epoch, suite=SUITE_NAME, public_key_sha256=hashlib.sha256(public_key).hexdigest(),
         not_after=format_time(epoch.not_after),
     )  # fmt: skip
     publish_cards(custody)
