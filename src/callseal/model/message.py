@@ -62,7 +62,7 @@ def _decode_body(body: bytes) -> Message:
     return message
 
 
-def reply_to(request: Message, **fields: Any) -> Message:
+def reply_to(request: Message, /, **fields: Any) -> Message:
     """The reply that answers a request with these fields."""
     return {"type": "reply", "id": request.get("id"), "ok": True, **fields}
 
