@@ -1,97 +1,107 @@
-"""Cobblestone-256: C2SP chunked-encryption with AES-256-GCM and HKDF-Expand-SHA-512. Key-committing.
+"""Sealing one message under one key: Cobblestone-256, which commits to its key and its context.
 
-Source: c2sp.org/chunked-encryption.
-A ciphertext is `salt (24) ‖ commitment (32) ‖ chunks of 16 KiB + 16`, the last chunk always shorter.
-Invariants: the commitment is compared (in constant time) before any chunk is opened; derived keys live in buffers that are wiped.
+c2sp.org/chunked-encryption with AEAD_AES_256_GCM and SHA-512; docs/spec/keys.md section 2.
+Invariants: the salt is drawn here for each message and never taken from a caller; the commitment is compared in constant
+time before any chunk is opened; a message is opened whole or not at all; derived keys are wiped before returning.
 """
 
 import hmac
 import os
+from collections.abc import Iterator
 
 from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA512
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
-from callseal.errors import TamperedError
-from callseal.vault.expand import wipe
+from callseal.errors import InternalError, TamperedError
+from callseal.vault.expand import KEY_LENGTH, Buffer, wipe
 
-KEY_LENGTH = 32
+CHUNK_LENGTH = 16 * 1024
+TAG_LENGTH = 16
 SALT_LENGTH = 24
 COMMITMENT_LENGTH = 32
 NONCE_LENGTH = 12
-TAG_LENGTH = 16
-CHUNK_LENGTH = 16 * 1024
 OVERHEAD = SALT_LENGTH + COMMITMENT_LENGTH
+"""Bytes before the first chunk; each chunk adds a tag."""
+
 _INFO = b"c2sp.org/chunked-encryption@v1+AEAD_AES_256_GCM\x00"
+_DERIVED_LENGTH = KEY_LENGTH + NONCE_LENGTH + COMMITMENT_LENGTH
 
-Key = bytes | bytearray | memoryview
+
+def sealed_length(length: int) -> int:
+    """Bytes of ciphertext for `length` bytes of plaintext. The last chunk is always shorter than a full one, and may be empty."""
+    return OVERHEAD + length + TAG_LENGTH * (length // CHUNK_LENGTH + 1)
 
 
-def encrypt(key: Key, context: bytes, message: bytes | bytearray | memoryview) -> bytes:
-    """Seal a message of any length under a 32-byte key and a context. Raises ValueError for a key of another length."""
+def encrypt(key: Buffer, context: bytes, message: Buffer) -> bytes:
+    """salt ‖ commitment ‖ chunks: `message` sealed under a 32-byte key and a context that the opener must repeat."""
+    out = bytearray(sealed_length(len(message)))
+    encrypt_into(key, context, message, memoryview(out))
+    return bytes(out)
+
+
+def encrypt_into(key: Buffer, context: bytes, message: Buffer, out: memoryview) -> None:
+    """As `encrypt`, into `out` of exactly `sealed_length(len(message))` bytes."""
+    if len(out) != sealed_length(len(message)):
+        raise InternalError(f"expected {sealed_length(len(message))} bytes to seal into, got {len(out)}")
     salt = os.urandom(SALT_LENGTH)
     derived = _derive(key, salt, context)
     try:
-        view = memoryview(derived)
-        cipher = AESGCM(view[:KEY_LENGTH])
-        base = int.from_bytes(view[KEY_LENGTH : KEY_LENGTH + NONCE_LENGTH], "big")
-        length = len(message)
-        chunks = length // CHUNK_LENGTH + 1
-        out = bytearray(OVERHEAD + length + chunks * TAG_LENGTH)
         out[:SALT_LENGTH] = salt
-        out[SALT_LENGTH:OVERHEAD] = view[KEY_LENGTH + NONCE_LENGTH :]
-        target, source, at = memoryview(out), memoryview(message), OVERHEAD
-        for number in range(chunks):
-            chunk = source[number * CHUNK_LENGTH : (number + 1) * CHUNK_LENGTH]
-            end = at + len(chunk) + TAG_LENGTH
-            cipher.encrypt_into(_nonce(base, number), chunk, None, target[at:end])
-            at = end
-        return bytes(out)
+        out[SALT_LENGTH:OVERHEAD] = derived[KEY_LENGTH + NONCE_LENGTH :]
+        aead = AESGCM(derived[:KEY_LENGTH])
+        plain = memoryview(message)
+        start = OVERHEAD
+        for number, nonce in enumerate(_nonces(derived, len(message) // CHUNK_LENGTH + 1)):
+            chunk = plain[number * CHUNK_LENGTH : (number + 1) * CHUNK_LENGTH]
+            end = start + len(chunk) + TAG_LENGTH
+            aead.encrypt_into(nonce, chunk, None, out[start:end])
+            start = end
     finally:
         wipe(derived)
 
 
-def decrypt(key: Key, context: bytes, ciphertext: bytes | memoryview) -> bytes:
-    """Open what `encrypt` sealed. Raises TamperedError for a wrong key or context and for anything changed, cut or reordered."""
+def decrypt(key: Buffer, context: bytes, ciphertext: Buffer) -> bytes:
+    """The message. TamperedError when key, context or any byte differs, or when the last chunk is cut off or full."""
     if len(key) != KEY_LENGTH:
-        raise TamperedError(f"sealed message: expected a key of {KEY_LENGTH} bytes")
-    full, last = divmod(len(ciphertext) - OVERHEAD, CHUNK_LENGTH + TAG_LENGTH)
-    if len(ciphertext) < OVERHEAD or last < TAG_LENGTH:
-        raise TamperedError("sealed message: expected a short last chunk, got a cut one")
-    derived = _derive(key, bytes(ciphertext[:SALT_LENGTH]), context)
+        raise TamperedError(f"expected a key of {KEY_LENGTH} bytes, got {len(key)}")
+    sealed = memoryview(ciphertext)
+    full, last = divmod(len(sealed) - OVERHEAD, CHUNK_LENGTH + TAG_LENGTH)
+    if len(sealed) < OVERHEAD + TAG_LENGTH or last < TAG_LENGTH:
+        raise TamperedError(f"expected a sealed message that ends in a short chunk, got {len(sealed)} bytes")
+    derived = _derive(key, bytes(sealed[:SALT_LENGTH]), context)
     try:
-        view = memoryview(derived)
-        if not hmac.compare_digest(view[KEY_LENGTH + NONCE_LENGTH :], ciphertext[SALT_LENGTH:OVERHEAD]):
-            raise TamperedError("sealed message: the key or the context is not the one it was sealed under")
-        cipher = AESGCM(view[:KEY_LENGTH])
-        base = int.from_bytes(view[KEY_LENGTH : KEY_LENGTH + NONCE_LENGTH], "big")
-        parts, at = [], OVERHEAD
-        for number in range(full + 1):
-            chunk = ciphertext[at : at + CHUNK_LENGTH + TAG_LENGTH]
-            parts.append(cipher.decrypt(_nonce(base, number), chunk, None))
-            at += CHUNK_LENGTH + TAG_LENGTH
-        return b"".join(parts)
-    except InvalidTag as error:
-        raise TamperedError("sealed message: a chunk was changed") from error
+        if not hmac.compare_digest(derived[KEY_LENGTH + NONCE_LENGTH :], sealed[SALT_LENGTH:OVERHEAD]):
+            raise TamperedError("expected the commitment of this key and context, got another")
+        aead = AESGCM(derived[:KEY_LENGTH])
+        out = bytearray()
+        for number, nonce in enumerate(_nonces(derived, full + 1)):
+            start = OVERHEAD + number * (CHUNK_LENGTH + TAG_LENGTH)
+            out += aead.decrypt(nonce, sealed[start : start + CHUNK_LENGTH + TAG_LENGTH], None)
+        return bytes(out)
+    except InvalidTag:
+        raise TamperedError("expected an authentic chunk, got one that does not verify") from None
     finally:
         wipe(derived)
 
 
-def commitment_of(ciphertext: bytes | memoryview) -> bytes:
-    """The 32-byte commitment that a ciphertext carries in the clear. Raises TamperedError where it is too short to have one."""
+def commitment_of(ciphertext: Buffer) -> bytes:
+    """The 32-byte commitment in the clear at the head of a sealed message. TamperedError when it is too short to hold one."""
     if len(ciphertext) < OVERHEAD + TAG_LENGTH:
-        raise TamperedError("sealed message: too short")
+        raise TamperedError(f"expected at least {OVERHEAD + TAG_LENGTH} bytes of sealed message, got {len(ciphertext)}")
     return bytes(ciphertext[SALT_LENGTH:OVERHEAD])
 
 
-def _derive(key: Key, salt: bytes, context: bytes) -> bytearray:
+def _derive(key: Buffer, salt: bytes, context: bytes) -> memoryview:
+    """key(32) ‖ base nonce(12) ‖ commitment(32), in a buffer the caller wipes."""
     if len(key) != KEY_LENGTH:
-        raise ValueError(f"expected a key of {KEY_LENGTH} bytes, got {len(key)}")
-    derived = bytearray(KEY_LENGTH + NONCE_LENGTH + COMMITMENT_LENGTH)
-    HKDFExpand(SHA512(), len(derived), _INFO + salt + context).derive_into(key, derived)
+        raise InternalError(f"expected a key of {KEY_LENGTH} bytes, got {len(key)}")
+    derived = memoryview(bytearray(_DERIVED_LENGTH))
+    HKDFExpand(hashes.SHA512(), _DERIVED_LENGTH, _INFO + salt + context).derive_into(key, derived)
     return derived
 
 
-def _nonce(base: int, number: int) -> bytes:
-    return (base ^ number).to_bytes(NONCE_LENGTH, "big")
+def _nonces(derived: memoryview, chunks: int) -> Iterator[bytes]:
+    base = int.from_bytes(derived[KEY_LENGTH : KEY_LENGTH + NONCE_LENGTH], "big")
+    return ((base ^ number).to_bytes(NONCE_LENGTH, "big") for number in range(chunks))

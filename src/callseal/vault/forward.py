@@ -1,47 +1,57 @@
-"""A key tree that is walked once, forward: the sealing side's keys, wiped as they are used.
+"""A key tree walked forwards only: the sealing side, which cannot go back.
 
-Source: docs/spec/keys.md section 2. Invariants: the tree holds only what derives leaves not yet taken, in buffers that are
-overwritten; no leaf, node or seed of a second that is sealed can be found in this process's memory.
+docs/spec/keys.md section 3.
+Invariants: what is held derives the leaves not yet given and no other; at most 32 nodes are held; every key is in a buffer of
+this object, is derived straight into it, and is overwritten when it has been used. No key is ever a `bytes` object.
 """
 
-from callseal.errors import LimitExceeded
-from callseal.vault.expand import expand_into, wipe
-from callseal.vault.tree import DEPTH, LEAVES
+from callseal.errors import InternalError, LimitExceeded
+from callseal.vault.expand import KEY_LENGTH, expand_into, wipe
+from callseal.vault.tree import DEPTH
 
 
 class ForwardTree:
-    """Leaves 0, 1, 2, … of a seed. The seed's buffer is taken over, and wiped."""
+    """The leaves 0, 1, 2 … of a seed, each given once."""
 
     def __init__(self, seed: bytearray) -> None:
+        """Takes the 32-byte seed and wipes the caller's buffer."""
+        if len(seed) != KEY_LENGTH:
+            raise InternalError(f"expected a seed of {KEY_LENGTH} bytes, got {len(seed)}")
+        self._held = [memoryview(bytearray(KEY_LENGTH)) for _ in range(DEPTH + 1)]
+        """By depth: the node whose leaves come next at that depth. All zero where none is held."""
+        self._depths = [0]
+        """Which depths hold a node, the soonest last."""
+        self._pair = memoryview(bytearray(2 * KEY_LENGTH))
+        self._path = memoryview(bytearray(KEY_LENGTH))
         self._next = 0
-        # the right siblings of the path to the next leaf, the deepest last: (depth, key)
-        self._waiting: list[tuple[int, bytearray]] = [(0, bytearray(seed))]
+        self._held[0][:] = memoryview(seed)
         wipe(seed)
 
-    def next_leaf(self, out: bytearray) -> int:
-        """Put the next leaf's key into `out` (32 bytes) and forget how to derive it; returns its number.
-
-        Raises LimitExceeded after 2^32 leaves or `close`.
-        """
-        if not self._waiting:
-            raise LimitExceeded("recording: no keys are left for another second")
-        depth, node = self._waiting.pop()
-        both = bytearray(64)
+    def next_leaf(self, out: bytearray | memoryview) -> int:
+        """Write the next leaf's 32 bytes into `out` and return its index. LimitExceeded after the last leaf, or once closed."""
+        if not self._depths:
+            raise LimitExceeded("expected a tree with leaves to come, got one that is spent or closed")
+        depth = self._depths.pop()
+        node = self._held[depth]
         while depth < DEPTH:
-            expand_into(node, "tree", both)
+            expand_into(node, "tree", self._pair)
+            wipe(node)
             depth += 1
-            self._waiting.append((depth, both[32:]))
-            node[:] = memoryview(both)[:32]
-        wipe(both)
-        out[:] = node
+            self._held[depth][:] = self._pair[KEY_LENGTH:]
+            self._depths.append(depth)
+            node = self._path
+            node[:] = self._pair[:KEY_LENGTH]
+        with memoryview(out) as leaf:
+            leaf[:] = node
         wipe(node)
-        number = self._next
+        wipe(self._pair)
         self._next += 1
-        return number
+        return self._next - 1
 
     def close(self) -> None:
-        """Forget every key that is left."""
-        for _depth, node in self._waiting:
+        """Forget everything."""
+        for node in self._held:
             wipe(node)
-        self._waiting.clear()
-        self._next = LEAVES
+        wipe(self._pair)
+        wipe(self._path)
+        self._depths.clear()

@@ -1,55 +1,68 @@
-"""Sealing one part of a recording: keys are drawn here, used once, and gone.
+"""Sealing a part: what a recorder can do, and it can do nothing else with what it sealed.
 
-Source: docs/spec/sealed-recording.md sections 2 and 3. This module cannot open anything.
-Invariants: the DEK lives only until it is sealed to the custodian; after `seal` returns, no key of that message is left.
+docs/spec/sealed-recording.md sections 2 and 3; docs/spec/keys.md section 6.
+Invariants: the DEK is drawn here, sealed to the card's public key, made the seed of a forward tree, and overwritten, all before
+the first message; a leaf lives only while its message is sealed; no key of a sealed message stays in this process.
 """
 
-import os
+from types import TracebackType
+from typing import Self
 
 from callseal.errors import LimitExceeded
 from callseal.model.ids import RecordingId
+from callseal.vault import cobblestone
 from callseal.vault.card import SealingCard
-from callseal.vault.cobblestone import commitment_of, encrypt
-from callseal.vault.expand import wipe
+from callseal.vault.expand import KEY_LENGTH, Buffer, draw, scrub_freed, wipe
 from callseal.vault.forward import ForwardTree
-from callseal.vault.header import PartCore, hpke_suite, load_public_key
-from callseal.vault.message import MESSAGE_LIMIT, Kind, context_of, join_message
-
-PLAINTEXT_LIMIT = MESSAGE_LIMIT - (1 << 16)
+from callseal.vault.header import PartCore, seal_header
+from callseal.vault.message import MESSAGES_LIMIT, PLAINTEXT_LIMIT, PREFIX_LENGTH, Kind, context_of, encode_prefix
 
 
 class PartSealer:
-    """One part: `header` first, then messages in order. A part never outlives the process that drew its key."""
+    """One part of one recording: `header` first, then messages in order, by the process that drew its key and no other."""
 
     def __init__(self, recording: RecordingId, part: int, card: SealingCard) -> None:
+        """Draws and seals the part's DEK. TamperedError when the card holds no public key."""
         self.core = PartCore(recording, part, card.epoch, card.key_digest())
         self._core_digest = self.core.digest()
-        dek = bytearray(32)
-        for at in range(32):  # a byte at a time: `os.urandom(32)` would leave a copy of the whole key behind
-            dek[at] = os.urandom(1)[0]
+        dek = bytearray(KEY_LENGTH)
         try:
-            sealed = hpke_suite().encrypt(dek, load_public_key(card.public_key), self.core.info())
-            self.header = self.core.encode() + sealed
+            draw(dek)
+            self.header = seal_header(self.core, dek, card.public_key)
             self._tree = ForwardTree(dek)
         finally:
             wipe(dek)
-        self._leaf = bytearray(32)
-        self.count = 0
+            scrub_freed()
+        self._leaf = bytearray(KEY_LENGTH)
         self.commitment = self._core_digest
+        """Of the newest message (of the core before message 0): what an anchor in the log names."""
+        self.count = 0
+        """Messages sealed so far: the number of the next one."""
 
-    def seal(self, kind: Kind, plaintext: bytes | bytearray | memoryview) -> bytes:
-        """The next message of this part. Raises LimitExceeded where the plaintext is too long or the part is closed."""
-        if len(plaintext) > PLAINTEXT_LIMIT:
-            raise LimitExceeded(f"message: expected at most {PLAINTEXT_LIMIT} bytes, got {len(plaintext)}")
-        number = self._tree.next_leaf(self._leaf)
+    def seal(self, kind: Kind, plaintext: Buffer) -> bytes:
+        """The next message. LimitExceeded when plaintext or part is too long, or it is closed; the part stays as it was then."""
+        if len(plaintext) > PLAINTEXT_LIMIT or self.count >= MESSAGES_LIMIT:
+            raise LimitExceeded(f"message: expected at most {PLAINTEXT_LIMIT} bytes in one of {MESSAGES_LIMIT}, got {len(plaintext)}")
+        prefix = encode_prefix(self.count, kind, self.commitment)
+        out = bytearray(PREFIX_LENGTH + cobblestone.sealed_length(len(plaintext)))
+        out[:PREFIX_LENGTH] = prefix
+        sealed = memoryview(out)[PREFIX_LENGTH:]
         try:
-            ciphertext = encrypt(self._leaf, context_of(self._core_digest, number, kind, self.commitment), plaintext)
+            self._tree.next_leaf(self._leaf)
+            cobblestone.encrypt_into(self._leaf, context_of(self._core_digest, prefix), plaintext, sealed)
         finally:
             wipe(self._leaf)
-        self.commitment = commitment_of(ciphertext)
-        self.count = number + 1
-        return join_message(number, kind, ciphertext)
+        self.commitment = cobblestone.commitment_of(sealed)
+        self.count += 1
+        return bytes(out)
 
     def close(self) -> None:
         """Forget every key; nothing more can be sealed."""
         self._tree.close()
+        wipe(self._leaf)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

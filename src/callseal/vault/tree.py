@@ -1,32 +1,34 @@
-"""Key trees that can be punctured: a 32-byte seed gives 2^32 leaves, and any leaf can be made impossible to derive again.
+"""A key tree that can be punctured: the opening side, which holds nodes and derives the leaves below them.
 
-Source: Goldreich, Goldwasser, Micali 1986; docs/spec/keys.md section 2.
-Children of a node are `Ex(node, "tree", 64)` split in two.
-Invariants: the nodes held never overlap; what was punctured is in none of them.
+Goldreich, Goldwasser, Micali 1986 (a puncturable PRF); docs/spec/keys.md section 3.
+Invariants: no two nodes of a tree overlap; nodes are kept in the order of the leaves they cover; a punctured leaf cannot be
+derived from what is left, and every other leaf is unchanged.
 """
 
+import bisect
+import itertools
 import struct
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
-from callseal.errors import Destroyed, TamperedError
-from callseal.vault.expand import expand
+from callseal.errors import Destroyed, LimitExceeded, RequestError, TamperedError
+from callseal.vault.expand import KEY_LENGTH, expand
 
 DEPTH = 32
-LEAVES = 1 << DEPTH
+"""Leaves are named by 32 bits, most significant first."""
+
+LAST_LEAF = 2**DEPTH - 1
+MAX_NODES = 1 << 20
 _NODE = struct.Struct(">BI32s")
+_COUNT = struct.Struct(">I")
 
 
 class Node(NamedTuple):
-    """The root of a subtree: `prefix` is its path from the root, `depth` bits long; `key` is 32 bytes."""
+    """A node of a key tree: its depth (0 is the root, 32 a leaf), the leading `depth` bits of its leaves, its 32-byte key."""
 
     depth: int
     prefix: int
     key: bytes
-
-    def covers(self, leaf: int) -> bool:
-        """Whether a leaf lies below this node."""
-        return leaf >> (DEPTH - self.depth) == self.prefix
 
     @property
     def first(self) -> int:
@@ -39,94 +41,119 @@ class Node(NamedTuple):
         return self.first + (1 << (DEPTH - self.depth)) - 1
 
     def children(self) -> tuple["Node", "Node"]:
-        """The two nodes below."""
-        both = expand(self.key, "tree", 64)
-        return (
-            Node(self.depth + 1, self.prefix << 1, both[:32]),
-            Node(self.depth + 1, self.prefix << 1 | 1, both[32:]),
-        )
+        """Left and right, `Ex(node, "tree", 64)` split in two."""
+        pair = expand(self.key, "tree", 2 * KEY_LENGTH)
+        depth, prefix = self.depth + 1, self.prefix << 1
+        return Node(depth, prefix, pair[:KEY_LENGTH]), Node(depth, prefix | 1, pair[KEY_LENGTH:])
+
+    def __repr__(self) -> str:
+        return f"Node(depth={self.depth}, prefix={self.prefix:#x})"
 
 
 class KeyTree:
-    """What is left of a key tree: the nodes whose leaves can still be derived."""
+    """What is left of a key tree."""
 
-    def __init__(self, nodes: Iterable[Node]) -> None:
-        self._nodes = sorted(nodes, key=lambda node: node.first)
-        for before, after in zip(self._nodes, self._nodes[1:], strict=False):
-            if before.last >= after.first:
-                raise TamperedError("key tree: nodes overlap")
+    def __init__(self, nodes: Iterable[Node] = ()) -> None:
+        """From nodes in any order. TamperedError when one is malformed or two overlap; LimitExceeded above `MAX_NODES`."""
+        held = sorted((_checked(node) for node in nodes), key=lambda node: node.first)
+        for before, after in itertools.pairwise(held):
+            if after.first <= before.last:
+                raise TamperedError(f"expected nodes that do not overlap, got {before} and {after}")
+        self._nodes = _limited(held)
 
     @classmethod
-    def from_seed(cls, seed: bytes | bytearray) -> "KeyTree":
-        """A whole tree."""
+    def from_seed(cls, seed: bytes | bytearray) -> Self:
+        """The whole tree of a 32-byte seed."""
         return cls([Node(0, 0, bytes(seed))])
 
     @classmethod
-    def from_nodes(cls, nodes: Iterable[Node]) -> "KeyTree":
-        """A tree of which only these nodes are known."""
+    def from_nodes(cls, nodes: Iterable[Node]) -> Self:
+        """A tree of these nodes and nothing else."""
         return cls(nodes)
 
     @property
     def nodes(self) -> tuple[Node, ...]:
-        """The nodes held, in the order of their leaves."""
+        """In the order of their leaves."""
         return tuple(self._nodes)
 
-    def leaf(self, leaf: int) -> bytes:
-        """The 32-byte key of a leaf. Raises Destroyed where it was punctured or never granted."""
-        node = self._find(leaf)
+    def leaf(self, index: int) -> bytes:
+        """The 32-byte key of leaf `index`. Destroyed when it was punctured or never given."""
+        node = self._nodes[self._find(index)]
         while node.depth < DEPTH:
-            node = node.children()[leaf >> (DEPTH - 1 - node.depth) & 1]
+            node = node.children()[_turn(node, index)]
         return node.key
 
-    def puncture(self, leaf: int) -> None:
-        """Make a leaf impossible to derive: its node is replaced by its path's siblings. Raises Destroyed."""
-        node = self._find(leaf)
-        at = self._nodes.index(node)
-        before, after = [], []
+    def puncture(self, index: int) -> None:
+        """Forget leaf `index`, for good once the caller's storage has forgotten the tree before. Destroyed when already gone."""
+        place = self._find(index)
+        left: list[Node] = []
+        right: list[Node] = []
+        node = self._nodes[place]
         while node.depth < DEPTH:
-            left, right = node.children()
-            if leaf >> (DEPTH - 1 - node.depth) & 1:
-                before.append(left)
-                node = right
-            else:
-                after.append(right)
-                node = left
-        self._nodes[at : at + 1] = [*before, *reversed(after)]
+            pair = node.children()
+            turn = _turn(node, index)
+            (left if turn else right).append(pair[1 - turn])
+            node = pair[turn]
+        self._nodes = _limited([*self._nodes[:place], *left, *reversed(right), *self._nodes[place + 1 :]])
 
     def cover(self, first: int, last: int) -> tuple[Node, ...]:
-        """The fewest nodes that give the leaves first..last that are left, and no others. Raises ValueError."""
-        if not 0 <= first <= last < LEAVES:
-            raise ValueError(f"expected 0 <= first <= last < 2^32, got {first}..{last}")
+        """The fewest nodes that give the leaves `first` to `last` that still stand, and no other. Destroyed when none stands."""
+        if not 0 <= first <= last <= LAST_LEAF:
+            raise RequestError(f"expected a range of leaves within 0 to {LAST_LEAF}, got {first} to {last}")
+        start = bisect.bisect_left(self._nodes, first, key=lambda node: node.last)
+        end = bisect.bisect_right(self._nodes, last, key=lambda node: node.first)
         found: list[Node] = []
-        stack = [node for node in reversed(self._nodes) if node.first <= last and node.last >= first]
-        while stack:
-            node = stack.pop()
-            if first <= node.first and node.last <= last:
-                found.append(node)
-                continue
-            left, right = node.children()
-            stack += [child for child in (right, left) if child.first <= last and child.last >= first]
+        for node in self._nodes[start:end]:
+            _cover_below(node, first, last, found)
+        if not found:
+            raise Destroyed("expected leaves that still stand, got a range that was punctured")
         return tuple(found)
 
     def to_bytes(self) -> bytes:
-        """The nodes as `depth u8 ‖ prefix u32 ‖ key`, in the order of their leaves."""
-        return b"".join(_NODE.pack(*node) for node in self._nodes)
+        """Canonical: u32 count, then for each node in order u8 depth ‖ u32 prefix ‖ key (docs/spec/keys.md section 3)."""
+        return _COUNT.pack(len(self._nodes)) + b"".join(_NODE.pack(*node) for node in self._nodes)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> "KeyTree":
-        """Read what `to_bytes` wrote. Raises TamperedError."""
-        if len(data) % _NODE.size:
-            raise TamperedError("key tree: expected whole nodes")
-        nodes = [Node(*fields) for fields in _NODE.iter_unpack(data)]
-        for node in nodes:
-            if node.depth > DEPTH or node.prefix >> node.depth:
-                raise TamperedError("key tree: expected a prefix as long as its depth")
-        return cls(nodes)
+    def from_bytes(cls, data: bytes) -> Self:
+        """The tree that `to_bytes` wrote. TamperedError when it is not in the one canonical form."""
+        if len(data) < _COUNT.size or len(data) != _COUNT.size + _COUNT.unpack_from(data)[0] * _NODE.size:
+            raise TamperedError(f"expected a counted list of nodes, got {len(data)} bytes")
+        tree = cls(Node(*fields) for fields in _NODE.iter_unpack(data[_COUNT.size :]))
+        if tree.to_bytes() != data:
+            raise TamperedError("expected nodes in the order of their leaves, got another order")
+        return tree
 
-    def _find(self, leaf: int) -> Node:
-        if not 0 <= leaf < LEAVES:
-            raise ValueError(f"expected a leaf below 2^32, got {leaf}")
-        for node in self._nodes:
-            if node.covers(leaf):
-                return node
-        raise Destroyed("this key was destroyed, or was never given")
+    def _find(self, index: int) -> int:
+        if not 0 <= index <= LAST_LEAF:
+            raise RequestError(f"expected a leaf within 0 to {LAST_LEAF}, got {index}")
+        place = bisect.bisect_left(self._nodes, index, key=lambda node: node.last)
+        if place == len(self._nodes) or self._nodes[place].first > index:
+            raise Destroyed("expected a leaf that still stands, got one that was punctured")
+        return place
+
+
+def _turn(node: Node, index: int) -> int:
+    """0 for the left child, 1 for the right, on the way from `node` to leaf `index`."""
+    return (index >> (DEPTH - 1 - node.depth)) & 1
+
+
+def _cover_below(node: Node, first: int, last: int, found: list[Node]) -> None:
+    if last < node.first or node.last < first:
+        return
+    if first <= node.first and node.last <= last:
+        found.append(node)
+        return
+    for child in node.children():
+        _cover_below(child, first, last, found)
+
+
+def _checked(node: Node) -> Node:
+    if not 0 <= node.depth <= DEPTH or not 0 <= node.prefix < 1 << node.depth or len(node.key) != KEY_LENGTH:
+        raise TamperedError(f"expected depth 0 to {DEPTH}, a prefix of as many bits and {KEY_LENGTH} bytes of key, got {node}")
+    return node
+
+
+def _limited(nodes: list[Node]) -> list[Node]:
+    if len(nodes) > MAX_NODES:
+        raise LimitExceeded(f"expected at most {MAX_NODES} nodes in a tree, got {len(nodes)}")
+    return nodes
