@@ -90,6 +90,8 @@ class SrtpReceiver:
         self.failed = np.zeros(max_streams, np.int64)
         self.replayed = np.zeros(max_streams, np.int64)
         self._lost_before = np.zeros(max_streams, np.int64)
+        self.generation = np.zeros(slots, np.int64)
+        """By slot: which source it holds now; another number is another source."""
 
     def add_stream(self, stream: int, suite: str, key: bytes, *, mki_bytes: int = 0, resume: bool = False) -> None:
         """Begin a stream with `master key ‖ salt`; with `resume` its rollover counter is found by trial.
@@ -270,6 +272,7 @@ class SrtpReceiver:
         if len(key.slots) >= MAX_SSRCS or not self._free:
             return -1
         slot = self._free.pop()
+        self.generation[slot] += 1
         key.slots[ssrc] = slot
         self._slot_key[slot] = key
         self._slot_tail[slot] = key.suite.tag_bytes + key.mki_bytes

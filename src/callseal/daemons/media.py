@@ -1,0 +1,292 @@
+"""A media worker: wakes every 100 ms, drains one socket a stream, and lets `flows.record` seal what came.
+
+1. Open the spool and the events of this instance; shut the process in; start the spool's thread; serve the control socket.
+2. Every `WAKE_MS`: drain all RTP sockets; every `FLUSH_MS`: seal, and hand over to the spool.
+3. When the spool says durable, what was sealed counts as sealed.
+4. On SIGTERM: end every recording, and wait until that is durable.
+
+docs/architecture.md "Media control". Invariants: this process cannot open what it sealed (import contract); without a
+sealing card no recording is opened; a call that signalling lost is ended `ORPHAN_MS` after its last packet.
+"""
+
+import asyncio
+import os
+import resource
+import time
+from collections import deque
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from callseal.config.settings import Config
+from callseal.daemons.lifecycle import Lifecycle, start
+from callseal.daemons.sealing_cards import SealingCards
+from callseal.errors import CallsealError, LimitExceeded, RequestError, Unavailable
+from callseal.flows.record import FLUSH_MS, Recorder
+from callseal.flows.recording import MAX_STREAMS, Recording, VoiceStream, encode_meta
+from callseal.model.clock import parse_time
+from callseal.model.ids import parse_recording_id
+from callseal.model.message import Message
+from callseal.net.media_server import MediaServer
+from callseal.net.udp_batch import PortPair, UdpBatch, open_pair
+from callseal.store.events import EventWriter, read_events
+from callseal.store.spool import SpoolWriter
+
+WAKE_MS = 100
+ORPHAN_MS = 10_000
+CLOSE_SECONDS = 1.5
+REASONS = ("bye", "cancel", "signalling_lost", "refused")
+EVENTS_REREAD = 50_000
+_MUXED_RTCP = (192, 223)
+"""Second bytes of an RTCP packet on an RTP port (RFC 5761 section 4)."""
+
+
+def now_ms() -> int:
+    """A monotonic clock in whole milliseconds."""
+    return time.monotonic_ns() // 1_000_000
+
+
+class MediaDaemon:
+    """One worker: sockets, recorder, spool, events."""
+
+    def __init__(self, config: Config, source: str, instance: str, events: EventWriter) -> None:
+        self._config, self._source, self.instance, self._events = config, source, instance, events
+        self._log = structlog.get_logger()
+        self._loop = asyncio.get_running_loop()
+        self.spool = SpoolWriter(config.data / "spool" / source, instance, config.media.spool_segment_bytes, self._on_durable)
+        cards = SealingCards(config.data / "cards", config.data / "log" / "log.vkey", self.note)
+        self.recorder = Recorder(self.spool, self.note, cards.choose, instance)
+        self.server = MediaServer(config.media_socket(0), self.handle, self._on_gone)
+        self._udp = UdpBatch()
+        self._pairs: dict[int, PortPair] = {}
+        self._sockets: list[tuple[int, int]] = []
+        self._rtcp_sockets: list[tuple[int, int]] = []
+        self._before = _last_life(config, source, events.last)
+        self._wakes = 0
+        self._late_ms: deque[int] = deque(maxlen=3000)
+        self.rtcp_packets = 0
+        self._written = 0
+        self._synced = 0
+        self._told_disk = False
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def note(self, kind: str, recording: str | None, data: dict[str, Any]) -> None:
+        """Write one event; a full disk never ends a call."""
+        try:
+            self._events.write(kind, recording, data, datetime.now(UTC))
+            self._written += 1
+        except CallsealError as error:
+            self._log.error("event not written", kind=kind, why=str(error))
+
+    async def run(self, stopping: asyncio.Event) -> None:
+        """Wake until stopped, then end every recording."""
+        due = now_ms()
+        flush_at = due + FLUSH_MS
+        while not stopping.is_set():
+            self._late_ms.append(now_ms() - due)
+            began = self._drain()
+            if began >= flush_at:
+                self._flush(began)
+                flush_at = max(flush_at + FLUSH_MS, began + FLUSH_MS // 2)
+            due = max(due + WAKE_MS, now_ms() + 1)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), (due - now_ms()) / 1000)
+        await asyncio.gather(*[self._close(recording, "worker_stopped") for recording in list(self.recorder.recordings.values())])
+
+    async def handle(self, request: Message, connection: int) -> Message:
+        """One control request. Raises CallsealError, which becomes the refusal."""
+        match request["type"]:
+            case "media.open":
+                return self._open(request, connection)
+            case "media.status":
+                return self._status()
+            case "media.update" | "media.meta" | "media.close" as kind:
+                recording = self.recorder.find(request.get("recording"))
+                recording.connection = connection
+                if kind == "media.update":
+                    return self._update(recording, request)
+                if kind == "media.meta":
+                    self.recorder.update_meta(recording, encode_meta(request.get("meta")), now_ms())
+                    return {}
+                reason = request.get("reason")
+                return await self._close(recording, reason if reason in REASONS else "refused")
+        raise RequestError(f"type: expected a media request, got {str(request['type'])[:40]}")
+
+    def _open(self, request: Message, connection: int) -> Message:
+        recording_id = parse_recording_id(str(request["recording"]))
+        meta = encode_meta(request.get("meta", {}))
+        fields = _check_streams(request)
+        opened_ms = max(0, int((datetime.now(UTC) - parse_time(request["started_at"])).total_seconds() * 1000))
+        last_part, sealed_ms = self._before.get(recording_id.hex(), (-1, 0))
+        part = max(int(request.get("part", 0)), last_part + 1)
+        streams: list[VoiceStream] = []
+        pairs: dict[int, PortPair] = {}
+        try:
+            for stream in fields:
+                number = self.recorder.take_number()
+                pairs[number] = self._bind(stream)
+                streams.append(VoiceStream.read(number, stream))
+            recording = Recording(recording_id, part, streams, meta, opened_ms)
+            recording.connection = connection
+            self.recorder.open(recording, now_ms(), sealed_ms if request.get("resume") else None)
+        except BaseException:
+            for number, pair in pairs.items():
+                pair.close()
+                self.recorder.give_number(number)
+            raise
+        self._keep_pairs(pairs)
+        return {"ports": [pairs[stream.number].port for stream in streams], "part": part}
+
+    def _update(self, recording: Recording, request: Message) -> Message:
+        fields = _check_streams(request)
+        known = len(recording.streams)
+        streams, pairs = [], {}
+        try:
+            for at, stream in enumerate(fields):
+                number = recording.streams[at].number if at < known else self.recorder.take_number()
+                if at >= known:
+                    pairs[number] = self._bind(stream)
+                streams.append(VoiceStream.read(number, stream))
+            self._drain()
+            self.recorder.update(recording, streams, now_ms())
+        except BaseException:
+            for number, pair in pairs.items():
+                pair.close()
+                self.recorder.give_number(number)
+            raise
+        self._keep_pairs(pairs)
+        return {"ports": [self._pairs[stream.number].port for stream in recording.streams], "part": recording.part}
+
+    async def _close(self, recording: Recording, reason: str) -> Message:
+        self._drain()
+        counts = self.recorder.count(recording)
+        ended = asyncio.Event()
+        self.recorder.close(recording, reason, now_ms(), ended.set)
+        for stream in recording.streams:
+            self._pairs.pop(stream.number).close()
+        self._list_sockets()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(ended.wait(), CLOSE_SECONDS)
+        return {"sealed_through_ms": recording.sealed_through_ms, **counts}
+
+    def _status(self) -> Message:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        late = sorted(self._late_ms)
+        return {
+            "recordings": [self.recorder.status(recording) for recording in self.recorder.recordings.values()],
+            "cpu_seconds": used.ru_utime + used.ru_stime,
+            "wakes": self._wakes,
+            "late_ms_p99": late[len(late) * 99 // 100] if late else 0,
+            "rtcp_packets": self.rtcp_packets,
+        }
+
+    def _drain(self) -> int:
+        """Take everything that waits on the RTP sockets; returns when that began."""
+        began = now_ms()
+        self._wakes += 1
+        for packets, lengths, streams in self._udp.drain(self._sockets):
+            rtcp = (packets[:, 1] >= _MUXED_RTCP[0]) & (packets[:, 1] <= _MUXED_RTCP[1])
+            if rtcp.any():
+                self.rtcp_packets += int(rtcp.sum())
+                packets, lengths, streams = packets[~rtcp], lengths[~rtcp], streams[~rtcp]
+            self.recorder.take(packets, lengths, streams, began)
+        self.recorder.woke(began)
+        return began
+
+    def _flush(self, began: int) -> None:
+        for chunk in self._udp.drain(self._rtcp_sockets):
+            self.rtcp_packets += len(chunk.lengths)
+        self.recorder.flush(began)
+        for recording in list(self.recorder.recordings.values()):
+            if recording.connection == 0 and self.recorder.silent_ms(recording, began) > ORPHAN_MS:
+                self._spawn(self._close(recording, "signalling_lost"))
+        if self.spool.failing and not self._told_disk:
+            self.note("DiskLow", None, {"why": "spool"})
+        self._told_disk = self.spool.failing
+        if self._written != self._synced:
+            self._synced = self._written
+            self._spawn(self._sync_events())
+
+    async def _sync_events(self) -> None:
+        try:
+            await asyncio.to_thread(self._events.sync)
+        except (Unavailable, OSError) as error:
+            self._log.error("events not durable", why=type(error).__name__)
+
+    def _spawn(self, work: Any) -> None:
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _on_durable(self, ticket: int) -> None:
+        with suppress(RuntimeError):  # the loop has ended; nobody is left to tell
+            self._loop.call_soon_threadsafe(self.recorder.is_durable, ticket)
+
+    def _on_gone(self, connection: int) -> None:
+        for recording in self.recorder.recordings.values():
+            if recording.connection == connection:
+                recording.connection = 0
+
+    def _bind(self, stream: dict[str, Any]) -> PortPair:
+        media = self._config.media
+        ports = range(media.first_port + media.first_port % 2, media.last_port, 2) if media.first_port else None
+        return open_pair(str(stream.get("host") or media.host), int(stream.get("port") or 0), ports)
+
+    def _keep_pairs(self, pairs: dict[int, PortPair]) -> None:
+        self._pairs |= pairs
+        self._list_sockets()
+
+    def _list_sockets(self) -> None:
+        self._sockets = [(pair.rtp.fileno(), number) for number, pair in self._pairs.items()]
+        self._rtcp_sockets = [(pair.rtcp.fileno(), number) for number, pair in self._pairs.items()]
+
+
+def _check_streams(request: Message) -> list[dict[str, Any]]:
+    streams = request.get("streams")
+    if not isinstance(streams, list) or not streams or not all(isinstance(stream, dict) for stream in streams):
+        raise RequestError("streams: expected a list of streams")
+    if len(streams) > MAX_STREAMS:
+        raise LimitExceeded(f"streams: expected at most {MAX_STREAMS}, got {len(streams)}")
+    return streams
+
+
+def _last_life(config: Config, source: str, last: int) -> dict[str, tuple[int, int]]:
+    """By recording: its last part and how far it was durable, from this worker's own newest events."""
+    found: dict[str, tuple[int, int]] = {}
+    for event in read_events(config.data / "events", source, max(0, last - EVENTS_REREAD), EVENTS_REREAD):
+        if event["type"] in ("PartStarted", "Sealed", "PartEnded") and event["recording"]:
+            part, through = found.get(event["recording"], (-1, 0))
+            data = event["data"]
+            found[event["recording"]] = (max(part, data.get("part", 0)), max(through, data.get("sealed_through_ms", 0)))
+    return found
+
+
+async def serve(lifecycle: Lifecycle) -> int:
+    """Work until told to stop."""
+    config, source, instance = lifecycle.config, "media-0", os.urandom(8).hex()
+    with EventWriter(config.data / "events", source) as events:
+        daemon = MediaDaemon(config, source, instance, events)
+        lifecycle.confine(
+            read=[config.data / "cards", config.data / "log"],
+            write=[config.data / "spool" / source, config.data / "events" / source, config.run],
+        )
+        daemon.spool.start()
+        await daemon.server.start()
+        daemon.note("WorkerStarted", None, {"instance": instance, "pid": os.getpid()})
+        lifecycle.ready(str(config.media_socket(0)))
+        await daemon.run(lifecycle.stopping)
+        await daemon.server.close()
+        daemon.note("WorkerStopped", None, {"instance": instance, "pid": os.getpid()})
+        daemon.spool.close()
+        events.sync()
+    return 0
+
+
+def run(config: Config) -> int:
+    """Run the media worker to its end; returns its exit code."""
+    lifecycle = start("media", config)
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return lifecycle.run(lambda: serve(lifecycle))

@@ -1,0 +1,422 @@
+"""SRTP → guards → seal → spool: the media worker's half of a recording's way, wake by wake. No socket, file, clock or thread.
+
+1. `take`: authenticate and decrypt a chunk of packets; drop what no codec names and what a paused stream sends.
+2. Place each frame on its recording's timeline; show all to the guards.
+3. `flush`, about once a second for all calls: of what arrived a hold-back ago, the guards decide what may be kept.
+4. Sort by recording and time; each recording's frames become one Matroska cluster.
+5. Seal it; overwrite the frames; hand the spool frames of all calls over together.
+6. `is_durable`, after fdatasync: only now `sealed_through` moves on, and events say so.
+
+docs/architecture.md "Media control" and "Events" are its contract. Invariants: nothing unauthenticated is kept; nothing is sealed
+that a guard did not see; what cannot be sealed (no room on disk) is dropped with a named gap, never kept in the clear.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+
+from callseal.cards.guard import Batch, keep_mask, make_guards, watch_all
+from callseal.errors import CallsealError, Conflict, LimitExceeded, NotFound, RequestError
+from callseal.flows.recording import Gap, Recording, VoiceStream
+from callseal.rtp.header import Bytes, Ints, Mask
+from callseal.rtp.srtp import Frames, SrtpReceiver, join_frames
+from callseal.rtp.telephone_event import read_durations
+from callseal.rtp.timeline import Timeline
+from callseal.vault.card import SealingCard
+
+HOLD_MS: Final = 200
+"""How long a frame waits for what a guard may yet learn about it."""
+FLUSH_MS: Final = 800
+"""At most hold, flush and one wake lie between arrival and the call of fdatasync: 1.1 s."""
+TELL_MS: Final = 1000
+BEGIN_MS: Final = 1000
+"""A part begins with its first frames, or so long after it was opened."""
+_UNKNOWN, _VOICE, _EVENT = 0, 1, 2
+
+
+class Spool(Protocol):
+    """Where sealed frames go."""
+
+    @property
+    def has_room(self) -> bool: ...
+
+    def submit(self, frames: bytes) -> int: ...
+
+
+Note = Callable[[str, str | None, dict[str, Any]], object]
+
+
+class Held(NamedTuple):
+    """Frames of one chunk that wait to be sealed."""
+
+    wake_ms: int
+    frames: Frames
+    at_ms: Ints
+    event_ms: Ints
+
+
+class Recorder:
+    """All recordings of one worker. Times (`now_ms`) are of a monotonic clock, in ms."""
+
+    def __init__(self, spool: Spool, note: Note, card: Callable[[], SealingCard], instance: str, max_streams: int = 4096) -> None:
+        self._spool, self._note, self._card, self._instance = spool, note, card, instance
+        self.receiver = SrtpReceiver(max_streams)
+        self._timeline = Timeline(max_streams)
+        self._guards = make_guards()
+        self.recordings: dict[str, Recording] = {}
+        self._by_number: dict[int, Recording] = {}
+        self._free = list(range(max_streams - 1, -1, -1))
+        self._kind = np.zeros((max_streams, 128), np.uint8)
+        self._clock = np.full((max_streams, 128), 8000, np.int64)
+        self._base_ms = np.zeros(max_streams, np.int64)
+        self._owner = np.zeros(max_streams, np.int64)
+        self._paused = np.zeros(max_streams, np.bool_)
+        self._track = np.zeros((max_streams, 128), np.int64)
+        self._last_ms = np.zeros(max_streams, np.int64)
+        self._next_owner = 1
+        self._held: deque[Held] = deque()
+        self._wakes: deque[int] = deque(maxlen=1000)
+        self._old_keys: list[tuple[int, int]] = []
+        self._waiting: deque[tuple[int, list[Callable[[], None]]]] = deque()
+        self._telling: list[Callable[[], None]] = []
+        self._durable = 0
+
+    def open(self, recording: Recording, now_ms: int, resume_from_ms: int | None = None) -> None:
+        """Begin a recording whose streams carry numbers of `take_number`; with `resume_from_ms`, go on after a restart, of which
+        all before was durable. Raises Conflict, NotAcceptable, Unavailable (no card); then nothing has begun."""
+        if recording.name in self.recordings:
+            raise Conflict("recording: expected one that is not open")
+        self._card()  # without a card nothing is begun
+        owner, self._next_owner = self._next_owner, self._next_owner + 1
+        added: list[VoiceStream] = []
+        try:
+            for stream in recording.streams:
+                self._add_stream(recording, stream, owner, now_ms, resume_from_ms is not None)
+                added.append(stream)
+        except CallsealError:
+            for stream in added:
+                self.receiver.remove_stream(stream.number)
+                self._owner[stream.number] = 0
+            raise
+        self.recordings[recording.name] = recording
+        self._by_number[owner] = recording
+        if resume_from_ms is not None:
+            gap = recording.add_gap("", resume_from_ms, max(resume_from_ms, recording.opened_ms), "worker restarted")
+            self._tell_gaps(recording, [gap])
+
+    def take_number(self) -> int:
+        """A free stream number. Raises LimitExceeded."""
+        if not self._free:
+            raise LimitExceeded("streams: expected a free one on this worker")
+        return self._free.pop()
+
+    def give_number(self, number: int) -> None:
+        """Give back a number that no recording has."""
+        self._free.append(number)
+
+    def find(self, name: object) -> Recording:
+        """An open recording. Raises NotFound."""
+        recording = self.recordings.get(str(name))
+        if recording is None:
+            raise NotFound("recording: expected one that is open")
+        return recording
+
+    def elapsed_ms(self, recording: Recording, now_ms: int) -> int:
+        """Where `now` stands on a recording's timeline."""
+        return now_ms + int(self._base_ms[recording.streams[0].number])
+
+    def take(self, packets: Bytes, lengths: Ints, streams: Ints, now_ms: int) -> None:
+        """Steps 1 and 2, for one chunk that was drained at the wake `now_ms`."""
+        frames = self.receiver.unprotect(packets, lengths, streams)
+        kind = self._kind[frames.stream, frames.payload_type]
+        wanted = (kind != _UNKNOWN) & ~self._paused[frames.stream] & (frames.length > 0)
+        arrived = now_ms + self._base_ms[frames.stream]
+        self._last_ms[frames.stream] = arrived
+        if not wanted.all():
+            frames, all_frames, kind, arrived = frames.take(wanted), frames, kind[wanted], arrived[wanted]
+            all_frames.payload[:] = 0
+        if not len(frames):
+            return
+        clock = self._clock[frames.stream, frames.payload_type]
+        at_ms = self._timeline.place(frames, self.receiver.generation[frames.slot], arrived, clock)
+        duration = np.where(kind == _EVENT, read_durations(frames.payload, frames.length) * 1000 // clock, -1)
+        held = Held(now_ms, frames, at_ms, duration)
+        for found in watch_all(self._guards, _batch(held)):
+            recording = self._by_number[int(self._owner[found.stream])]
+            _stream_of(recording, found.stream).withheld += found.count
+            self._note("TonesWithheld", recording.name, {"part": recording.part, "count": found.count})
+        self._held.append(held)
+
+    def woke(self, now_ms: int) -> None:
+        """Every socket was drained, beginning at `now_ms`; drops keys that have had their second."""
+        self._wakes.append(now_ms)
+        for stream, until_ms in [pair for pair in self._old_keys if pair[1] <= now_ms]:
+            self._old_keys.remove((stream, until_ms))
+            self.receiver.drop_old_keys(stream)
+
+    def flush(self, now_ms: int) -> None:
+        """Steps 3 to 5, for what arrived a hold-back ago."""
+        until = now_ms - HOLD_MS
+        through = max((wake for wake in self._wakes if wake <= until), default=None)
+        ripe = []
+        while self._held and self._held[0].wake_ms <= until:
+            ripe.append(self._held.popleft())
+        sealed = self._seal_ripe(ripe)
+        for recording in self.recordings.values():
+            sealed += self._begin_late(recording, now_ms)
+            self._tell_gaps(recording, recording.watch_silence(self._last_ms, self.elapsed_ms(recording, now_ms)))
+            if through is not None:
+                self._telling.append(self._teller(recording, max(0, self.elapsed_ms(recording, through)), now_ms))
+        self._submit(b"".join(sealed))
+
+    def is_durable(self, ticket: int) -> None:
+        """Step 6: fdatasync has returned for this ticket and all before it."""
+        self._durable = max(self._durable, ticket)
+        while self._waiting and self._waiting[0][0] <= ticket:
+            for tell in self._waiting.popleft()[1]:
+                tell()
+
+    def close(self, recording: Recording, reason: str, now_ms: int, done: Callable[[], None]) -> None:
+        """End a recording after everything it sent was taken; `done` is called when its END is durable."""
+        sealed = self._seal_ripe(self._take_held(recording))
+        end_ms = max(0, self.elapsed_ms(recording, now_ms))
+        self._tell_gaps(recording, recording.end_gaps(self._last_ms, end_ms))
+        counts = self.count(recording)
+        self._tell_failed(recording)
+        if recording.writer is None:
+            sealed.append(self._begin(recording))
+        sealed.append(self._end_part(recording, reason, end_ms, counts))
+        self._telling.append(done)
+        for stream in recording.streams:
+            self._remove_stream(stream)
+        del self.recordings[recording.name]
+        self._submit(b"".join(sealed))
+
+    def update(self, recording: Recording, streams: list[VoiceStream], now_ms: int) -> None:
+        """New keys, pauses, codecs and streams, in the same order. Raises NotAcceptable, LimitExceeded, RequestError."""
+        if len(streams) < len(recording.streams):
+            raise RequestError("streams: expected those that are open, in the same order")
+        owner = int(self._owner[recording.streams[0].number])
+        elapsed = self.elapsed_ms(recording, now_ms)
+        for old, new in zip(recording.streams, streams, strict=False):
+            if (old.suite, old.key, old.mki_bytes) != (new.suite, new.key, new.mki_bytes):
+                self.receiver.rekey(old.number, new.suite, new.key, mki_bytes=new.mki_bytes)
+                self._old_keys.append((old.number, now_ms + 1000))
+                old.suite, old.key, old.mki_bytes = new.suite, new.key, new.mki_bytes
+            if old.codecs != new.codecs or old.event_pts != new.event_pts:
+                old.codecs, old.event_pts = new.codecs, new.event_pts
+                old.seen = [pt for pt in old.seen if pt in new.codecs]
+                self._enter_codecs(old)
+            if new.paused != old.paused:
+                self._tell_gaps(recording, recording.pause(old, new.paused, elapsed))
+                self._paused[old.number] = new.paused
+                self._last_ms[old.number] = elapsed
+        for new in streams[len(recording.streams) :]:
+            self._add_stream(recording, new, owner, now_ms, resume=False)
+            recording.streams.append(new)
+
+    def update_meta(self, recording: Recording, meta: bytes, now_ms: int) -> None:
+        """Newer metadata: one more META message."""
+        recording.meta = meta
+        if recording.writer is not None:
+            self._submit(recording.writer.seal_meta(meta, max(0, self.elapsed_ms(recording, now_ms))))
+
+    def count(self, recording: Recording) -> dict[str, int]:
+        """`packets`, `lost`, `failed` over all streams."""
+        numbers = [stream.number for stream in recording.streams]
+        return {
+            "packets": int(self.receiver.packets[numbers].sum()),
+            "lost": sum(self.receiver.lost(number) for number in numbers),
+            "failed": int(self.receiver.failed[numbers].sum()),
+        }
+
+    def status(self, recording: Recording) -> dict[str, Any]:
+        """One entry of `media.status`."""
+        receiver = self.receiver
+        streams = [
+            {
+                "label": stream.label, "packets": int(receiver.packets[stream.number]), "lost": receiver.lost(stream.number),
+                "failed": int(receiver.failed[stream.number]), "replayed": int(receiver.replayed[stream.number]),
+                "withheld": stream.withheld, "last_packet_ms": int(self._last_ms[stream.number]),
+            }
+            for stream in recording.streams
+        ]  # fmt: skip
+        through = recording.sealed_through_ms
+        return {"recording": recording.name, "part": recording.part, "sealed_through_ms": through, "streams": streams}
+
+    def silent_ms(self, recording: Recording, now_ms: int) -> int:
+        """How long no stream of it has had a packet."""
+        last = max(int(self._last_ms[stream.number]) for stream in recording.streams)
+        return self.elapsed_ms(recording, now_ms) - max(last, recording.opened_ms)
+
+    def _take_held(self, recording: Recording) -> list[Held]:
+        """Take one recording's frames out of what is held back."""
+        owner = int(self._owner[recording.streams[0].number])
+        taken, left = [], []
+        for held in self._held:
+            mine = self._owner[held.frames.stream] == owner
+            taken.append(_take(held, mine))
+            left.append(_take(held, ~mine))
+            held.frames.payload[:] = 0
+        self._held = deque(held for held in left if len(held.frames))
+        return taken
+
+    def _seal_ripe(self, ripe: list[Held]) -> list[bytes]:
+        if not ripe:
+            return []
+        frames = join_frames([held.frames for held in ripe])
+        at_ms = np.concatenate([held.at_ms for held in ripe])
+        whole = Held(0, frames, at_ms, np.concatenate([held.event_ms for held in ripe]))
+        for held in ripe:
+            if held.frames is not frames:
+                held.frames.payload[:] = 0
+        sealed: list[bytes] = []
+        try:
+            keep = keep_mask(self._guards, _batch(whole))
+            self._name_withheld(whole, keep)
+            rows = np.flatnonzero(keep & (self._owner[frames.stream] > 0))
+            rows = rows[np.lexsort((at_ms[rows], self._owner[frames.stream[rows]]))]
+            owners = self._owner[frames.stream[rows]]
+            for mine in np.split(rows, np.flatnonzero(np.diff(owners)) + 1) if len(rows) else ():
+                recording = self._by_number[int(self._owner[frames.stream[mine[0]]])]
+                sealed += self._seal_recording(recording, frames, at_ms, mine)
+        finally:
+            frames.payload[:] = 0
+        return sealed
+
+    def _seal_recording(self, recording: Recording, frames: Frames, at_ms: Ints, rows: Ints) -> list[bytes]:
+        stream, pt, at = frames.stream[rows], frames.payload_type[rows], at_ms[rows]
+        if not self._spool.has_room:
+            self._tell_gaps(recording, [recording.add_gap("", int(at[0]), int(at[-1]), "disk full")])
+            return []
+        sealed = []
+        if not self._track[stream, pt].all():
+            recording.note_codecs(stream, pt)
+            if recording.writer is not None:
+                sealed.append(self._end_part(recording, "codec", int(at[0]), {}))
+            sealed.append(self._begin(recording))
+        assert recording.writer is not None
+        payload = frames.payload[rows]
+        sealed.append(recording.writer.seal_voice(self._track[stream, pt], at, frames.length[rows], payload))
+        payload[:] = 0
+        return sealed
+
+    def _begin(self, recording: Recording) -> bytes:
+        frames = recording.begin_part(self._card())
+        assert recording.writer is not None
+        for stream in recording.streams:
+            self._track[stream.number] = 0
+        for (number, pt), track in recording.tracks.items():
+            self._track[number, pt] = track
+        data = {"part": recording.part, "instance": self._instance, "epoch": recording.writer.epoch}
+        self._note("PartStarted", recording.name, data)
+        return frames
+
+    def _end_part(self, recording: Recording, reason: str, end_ms: int, counts: dict[str, int]) -> bytes:
+        """The END of the open part; the event follows once it is durable."""
+        assert recording.writer is not None
+        part, messages = recording.part, recording.writer.messages + 1
+        frames = recording.writer.seal_end(reason, end_ms, recording.gaps)
+        recording.gaps = []
+
+        def tell() -> None:
+            data = {"part": part, "reason": reason, "messages": messages, "duration_ms": end_ms, "sealed_through_ms": end_ms}
+            recording.sealed_through_ms = max(recording.sealed_through_ms, end_ms)
+            self._note("PartEnded", recording.name, {**data, "packets": 0, "lost": 0, "failed": 0, **counts})
+
+        self._telling.append(tell)
+        return frames
+
+    def _begin_late(self, recording: Recording, now_ms: int) -> list[bytes]:
+        waited = self.elapsed_ms(recording, now_ms) - recording.opened_ms
+        if recording.writer is None and waited >= BEGIN_MS and self._spool.has_room:
+            return [self._begin(recording)]
+        return []
+
+    def _teller(self, recording: Recording, through_ms: int, now_ms: int) -> Callable[[], None]:
+        """What is said of a recording once this flush is durable."""
+
+        def tell() -> None:
+            if recording.name not in self.recordings:
+                return
+            recording.sealed_through_ms = max(recording.sealed_through_ms, through_ms)
+            if recording.writer is not None and now_ms - recording.told_sealed_ms >= TELL_MS:
+                recording.told_sealed_ms = now_ms
+                self._note("Sealed", recording.name, {"part": recording.part, "sealed_through_ms": recording.sealed_through_ms})
+            if now_ms - recording.told_failed_ms >= TELL_MS:
+                recording.told_failed_ms = now_ms
+                self._tell_failed(recording)
+
+        return tell
+
+    def _tell_gaps(self, recording: Recording, gaps: list[Gap]) -> None:
+        for gap in gaps:
+            self._note("Gap", recording.name, gap)
+
+    def _tell_failed(self, recording: Recording) -> None:
+        for stream in recording.streams:
+            failed = int(self.receiver.failed[stream.number]) - stream.reported_failed
+            replayed = int(self.receiver.replayed[stream.number]) - stream.reported_replayed
+            if failed or replayed:
+                stream.reported_failed += failed
+                stream.reported_replayed += replayed
+                data = {"label": stream.label, "failed": failed, "replayed": replayed}
+                self._note("PacketsFailed", recording.name, data)
+
+    def _submit(self, frames: bytes) -> None:
+        """Hand frames over; without any, what is to be told is true as soon as those before are durable."""
+        told, self._telling = self._telling, []
+        ticket = self._spool.submit(frames) if frames else self._waiting[-1][0] if self._waiting else self._durable
+        self._waiting.append((ticket, told))
+        if ticket <= self._durable:
+            self.is_durable(self._durable)
+
+    def _name_withheld(self, whole: Held, keep: Mask) -> None:
+        out = np.flatnonzero(~keep & (whole.event_ms < 0) & (self._owner[whole.frames.stream] > 0))
+        for number in np.unique(whole.frames.stream[out]).tolist():
+            at = whole.at_ms[out[whole.frames.stream[out] == number]]
+            recording = self._by_number[int(self._owner[number])]
+            gap = recording.add_gap(_stream_of(recording, number).label, int(at.min()), int(at.max()) + 20, "withheld")
+            self._tell_gaps(recording, [gap])
+
+    def _add_stream(self, recording: Recording, stream: VoiceStream, owner: int, now_ms: int, resume: bool) -> None:
+        number = stream.number
+        self.receiver.add_stream(number, stream.suite, stream.key, mki_bytes=stream.mki_bytes, resume=resume)
+        is_first = any(stream is known for known in recording.streams)
+        elapsed = recording.opened_ms if is_first else self.elapsed_ms(recording, now_ms)
+        self._base_ms[number] = elapsed - now_ms
+        self._owner[number], self._paused[number], self._last_ms[number] = owner, stream.paused, elapsed
+        stream.paused_at_ms = elapsed if stream.paused else -1
+        self._enter_codecs(stream)
+
+    def _enter_codecs(self, stream: VoiceStream) -> None:
+        self._kind[stream.number], self._track[stream.number] = _UNKNOWN, 0  # its next frames begin a part with its track
+        self._clock[stream.number] = stream.clock_hz
+        for codec in stream.codecs.values():
+            self._kind[stream.number, codec.pt] = _VOICE
+            self._clock[stream.number, codec.pt] = codec.clock_hz
+        for pt in stream.event_pts:
+            self._kind[stream.number, pt] = _EVENT
+
+    def _remove_stream(self, stream: VoiceStream) -> None:
+        self.receiver.remove_stream(stream.number)
+        for guard in self._guards:
+            guard.forget(stream.number)
+        self._old_keys = [pair for pair in self._old_keys if pair[0] != stream.number]
+        self._by_number.pop(int(self._owner[stream.number]), None)
+        self._owner[stream.number] = 0
+        self._free.insert(0, stream.number)
+
+
+def _batch(held: Held) -> Batch:
+    return Batch(held.frames.stream, held.at_ms, held.event_ms, held.frames.length, held.frames.payload)
+
+
+def _take(held: Held, which: Mask) -> Held:
+    return Held(held.wake_ms, held.frames.take(which), held.at_ms[which], held.event_ms[which])
+
+
+def _stream_of(recording: Recording, number: int) -> VoiceStream:
+    return next(stream for stream in recording.streams if stream.number == number)

@@ -1,0 +1,244 @@
+"""One recording as the media worker knows it: its streams, its open part, what is missing from it.
+
+keys-and-recordings section 4 is the sketch, docs/spec/sealed-recording.md the text. No I/O: spool frames are returned as bytes.
+Invariants: message 0 of a part is the Matroska head, message 1 the metadata; a part's keys are forgotten when it ends;
+personal data stands in sealed messages only.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from callseal.audio.cluster import HEAD_BYTES, write_cluster
+from callseal.audio.matroska import TrackHead, write_head
+from callseal.errors import LimitExceeded, RequestError
+from callseal.model.ids import RecordingId
+from callseal.model.message import to_bytes
+from callseal.rtp.header import Bytes, Ints
+from callseal.vault.card import SealingCard
+from callseal.vault.message import Kind
+from callseal.vault.seal import PartSealer
+from callseal.vault.spool import encode_frame
+
+MAX_STREAMS: Final = 16
+MAX_CODECS: Final = 32
+MAX_GAPS: Final = 1000
+CLUSTER_BYTES: Final = 512 << 10
+SILENT_MS: Final = 2000
+"""A stream without packets for so long has a gap, named `no packets`."""
+NO_VOICE: Final = ("CN", "TELEPHONE-EVENT", "RED")
+_WRITTEN_SMALL: Final = ("OPUS",)
+
+
+Gap = dict[str, Any]
+"""A `Gap` event's data: `part`, `from_ms`, `to_ms`, `why`, `label` (empty: all streams)."""
+
+
+@dataclass(frozen=True)
+class Codec:
+    """What one payload type means in one stream; `name` is upper case (`opus` is not)."""
+
+    pt: int
+    name: str
+    clock_hz: int
+    channels: int
+
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> "Codec":
+        """From a control message. Raises RequestError."""
+        pt, clock_hz, channels = (
+            int(fields.get(name, default)) for name, default in (("pt", -1), ("clock_hz", 0), ("channels", 1))
+        )
+        if not 0 <= pt < 128 or not 1 <= clock_hz <= 192_000 or not 1 <= channels <= 8:
+            raise RequestError("codec: expected pt below 128, a clock in Hz and up to 8 channels")
+        name = str(fields.get("name", ""))[:32].upper()
+        return cls(pt, name.lower() if name in _WRITTEN_SMALL else name, clock_hz, channels)
+
+
+@dataclass
+class VoiceStream:
+    """One m-line. `number` is the worker's number for it; `seen` are its payload types in the order that they were heard."""
+
+    number: int
+    label: str
+    party: str
+    suite: str
+    key: bytes = field(repr=False)
+    mki_bytes: int
+    codecs: dict[int, Codec]
+    event_pts: frozenset[int]
+    paused: bool
+    seen: list[int] = field(default_factory=list)
+    paused_at_ms: int = -1
+    silent_from_ms: int = -1
+    reported_failed: int = 0
+    reported_replayed: int = 0
+    withheld: int = 0
+
+    @classmethod
+    def read(cls, number: int, fields: Mapping[str, Any]) -> "VoiceStream":
+        """From a control message. Raises RequestError."""
+        codecs = [Codec.read(codec) for codec in fields["codecs"][:MAX_CODECS]]
+        voices = {codec.pt: codec for codec in codecs if codec.name not in NO_VOICE}
+        return cls(
+            number=number,
+            label=str(fields.get("label", ""))[:64],
+            party=str(fields.get("party", "unknown"))[:16],
+            suite=str(fields["suite"]),
+            key=to_bytes(fields["key"], "key"),
+            mki_bytes=int(fields.get("mki_bytes", 0)),
+            codecs=voices,
+            event_pts=frozenset(int(pt) & 0x7F for pt in fields.get("event_pts", ())),
+            paused=bool(fields.get("paused", False)),
+        )
+
+    @property
+    def clock_hz(self) -> int:
+        """The RTP clock of its first codec, which its telephone-events share (RFC 4733 section 2.1)."""
+        return next((codec.clock_hz for codec in self.codecs.values()), 8000)
+
+
+class PartWriter:
+    """An open part: what is to be sealed in, spool frames out."""
+
+    def __init__(self, recording: RecordingId, part: int, card: SealingCard, tracks: Sequence[TrackHead], meta: bytes) -> None:
+        self.part = part
+        self.epoch = card.epoch
+        self._recording = recording
+        self._sealer = PartSealer(recording, part, card)
+        self.first = self._frame(0, self._sealer.header) + self._seal(Kind.MEDIA, write_head(tracks), 0) + self.seal_meta(meta)
+        """The frames that begin it: header, head, metadata."""
+
+    @property
+    def messages(self) -> int:
+        """How many messages were sealed."""
+        return self._sealer.count
+
+    def seal_voice(self, track: Ints, at_ms: Ints, length: Ints, payload: Bytes) -> bytes:
+        """The frames of one or more clusters of voice, in order of time."""
+        width = int(length.max())
+        step = max(1, CLUSTER_BYTES // (HEAD_BYTES + width))
+        sealed = []
+        for first in range(0, len(track), step):
+            part = slice(first, first + step)
+            cluster = write_cluster(track[part], at_ms[part], length[part], payload[part, :width])
+            sealed.append(self._seal(Kind.MEDIA, cluster, int(at_ms[first])))
+        return b"".join(sealed)
+
+    def seal_meta(self, meta: bytes, at_ms: int = 0) -> bytes:
+        """The frame of a META message."""
+        return self._seal(Kind.META, meta, at_ms)
+
+    def seal_end(self, reason: str, duration_ms: int, gaps: Sequence[Mapping[str, Any]]) -> bytes:
+        """The frame of the END message; the keys are gone after it."""
+        end = {"reason": reason, "messages": self.messages + 1, "duration_ms": duration_ms, "gaps": list(gaps)}
+        frame = self._seal(Kind.END, json.dumps(end, separators=(",", ":")).encode(), duration_ms)
+        self._sealer.close()
+        return frame
+
+    def _seal(self, kind: Kind, plaintext: bytes, at_ms: int) -> bytes:
+        return self._frame(at_ms, self._sealer.seal(kind, plaintext))
+
+    def _frame(self, at_ms: int, payload: bytes) -> bytes:
+        return encode_frame(self._recording, self.part, min(max(0, at_ms), (1 << 32) - 1), payload)
+
+
+class Recording:
+    """One recording: streams, the open part, gaps, and how far it is durable."""
+
+    def __init__(self, recording: RecordingId, part: int, streams: list[VoiceStream], meta: bytes, opened_ms: int) -> None:
+        self.id = recording
+        self.name = recording.hex()
+        self.next_part = part
+        self.streams = streams
+        self.meta = meta
+        self.opened_ms = opened_ms
+        self.writer: PartWriter | None = None
+        self.tracks: dict[tuple[int, int], int] = {}
+        """(stream number, payload type) -> track of the open part."""
+        self.gaps: list[dict[str, Any]] = []
+        self.sealed_through_ms = 0
+        self.told_sealed_ms = 0
+        self.told_failed_ms = 0
+        self.connection = 0
+        """The control connection that last named it; 0 when that has ended."""
+
+    @property
+    def part(self) -> int:
+        """The number of the open part, or of the one that comes."""
+        return self.writer.part if self.writer is not None else self.next_part
+
+    def begin_part(self, card: SealingCard) -> bytes:
+        """Begin the next part with a track for each codec heard, or the first one answered; returns its first frames."""
+        heads: list[TrackHead] = []
+        self.tracks = {}
+        for stream in self.streams:
+            for pt in stream.seen or list(stream.codecs)[:1]:
+                codec, number = stream.codecs[pt], len(heads) + 1
+                self.tracks[stream.number, pt] = number
+                heads.append(TrackHead(number, stream.label, stream.party, codec.name, codec.clock_hz, codec.channels))
+        self.writer = PartWriter(self.id, self.next_part, card, heads, self.meta)
+        self.next_part += 1
+        return self.writer.first
+
+    def note_codecs(self, stream: Ints, pt: Bytes) -> None:
+        """Remember which codecs were heard."""
+        for pair in np.unique(stream << 8 | pt).tolist():
+            number, payload_type = pair >> 8, pair & 0xFF
+            state = next(state for state in self.streams if state.number == number)
+            if payload_type not in state.seen:
+                state.seen.append(payload_type)
+
+    def watch_silence(self, last_ms: Ints, elapsed_ms: int) -> list[Gap]:
+        """Notice streams that fell silent, and the gaps of those that speak again. `last_ms`: last packet by stream number."""
+        gaps = []
+        for stream in self.streams:
+            last = int(last_ms[stream.number])
+            if stream.silent_from_ms >= 0 and last > stream.silent_from_ms:
+                gaps += self._end_silence(stream, last)
+            elif stream.silent_from_ms < 0 and not stream.paused and elapsed_ms - last > SILENT_MS:
+                stream.silent_from_ms = last
+        return gaps
+
+    def pause(self, stream: VoiceStream, paused: bool, elapsed_ms: int) -> list[Gap]:
+        """Pause or resume a stream; returns the gaps that end by it."""
+        gaps = []
+        if paused:
+            gaps = self._end_silence(stream, elapsed_ms)
+            stream.paused_at_ms = elapsed_ms
+        elif stream.paused_at_ms >= 0:
+            gaps = [self.add_gap(stream.label, stream.paused_at_ms, elapsed_ms, "paused")]
+            stream.paused_at_ms = -1
+        stream.paused = paused
+        return gaps
+
+    def end_gaps(self, last_ms: Ints, end_ms: int) -> list[Gap]:
+        """The gaps that last until the end."""
+        gaps = self.watch_silence(last_ms, end_ms)
+        for stream in self.streams:
+            gaps += self.pause(stream, False, end_ms) if stream.paused else self._end_silence(stream, end_ms)
+        return gaps
+
+    def _end_silence(self, stream: VoiceStream, to_ms: int) -> list[Gap]:
+        begin, stream.silent_from_ms = stream.silent_from_ms, -1
+        return [self.add_gap(stream.label, begin, to_ms, "no packets")] if begin >= 0 else []
+
+    def add_gap(self, label: str, from_ms: int, to_ms: int, why: str) -> Gap:
+        """Name a hole; returns the event's data."""
+        gap = {"part": self.part, "from_ms": max(0, from_ms), "to_ms": max(0, to_ms), "why": why, "label": label}
+        if len(self.gaps) < MAX_GAPS:
+            self.gaps.append({name: gap[name] for name in ("from_ms", "to_ms", "why", "label")})
+        return gap
+
+
+def encode_meta(meta: object) -> bytes:
+    """The META plaintext of docs/architecture.md. Raises RequestError, LimitExceeded."""
+    if not isinstance(meta, dict):
+        raise RequestError("meta: expected an object")
+    data = json.dumps(meta, separators=(",", ":"), ensure_ascii=False).encode()
+    if len(data) > 512 << 10:
+        raise LimitExceeded(f"meta: expected at most 512 KiB, got {len(data)} bytes")
+    return data

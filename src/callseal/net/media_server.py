@@ -1,0 +1,70 @@
+"""The control socket of a media worker: framed requests in, replies out, in order for each connection.
+
+docs/architecture.md, "Media control". Invariants: a malformed frame ends its connection and nothing else; a refusal is a reply;
+the socket is the owner's alone.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from pathlib import Path
+
+from callseal.errors import CallsealError, InternalError, LimitExceeded, PeerError
+from callseal.model.message import Message, MessageDecoder, encode_message, refuse, reply_to
+
+READ_BYTES = 64 << 10
+Handler = Callable[[Message, int], Awaitable[Message]]
+"""(request, connection number) -> fields of the reply."""
+
+
+class MediaServer:
+    """Serves `handle`; tells `on_gone` when a connection has ended."""
+
+    def __init__(self, path: Path, handle: Handler, on_gone: Callable[[int], None]) -> None:
+        self._path = path
+        self._handle = handle
+        self._on_gone = on_gone
+        self._server: asyncio.Server | None = None
+        self._connections: dict[int, asyncio.StreamWriter] = {}
+        self._count = 0
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        self._path.unlink(missing_ok=True)
+        self._server = await asyncio.start_unix_server(self._serve, str(self._path))
+        self._path.chmod(0o600)
+
+    async def close(self) -> None:
+        """End every connection."""
+        if self._server is not None:
+            self._server.close()
+        for writer in list(self._connections.values()):
+            writer.close()
+        self._path.unlink(missing_ok=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._count += 1
+        number = self._count
+        self._connections[number] = writer
+        decoder = MessageDecoder()
+        try:
+            while data := await reader.read(READ_BYTES):
+                for request in decoder.feed(data):
+                    writer.write(encode_message(await self._answer(request, number)))
+                await writer.drain()
+        except (OSError, PeerError, LimitExceeded):
+            pass  # this connection is over; recordings go on
+        finally:
+            del self._connections[number]
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+            self._on_gone(number)
+
+    async def _answer(self, request: Message, number: int) -> Message:
+        try:
+            return reply_to(request, **await self._handle(request, number))
+        except CallsealError as error:
+            return refuse(request, error)
+        except (KeyError, TypeError, ValueError) as error:
+            return refuse(request, InternalError(f"media: {type(error).__name__} in {str(request.get('type'))[:40]}"))
