@@ -74,7 +74,7 @@ async def send_people(request: Request) -> dict[str, Any]:
                 "person": person["person"],
                 "name": person["name"],
                 "role_words": role_words(person["role"]),
-                "method": person.get("method"),
+                "method": None if person.get("revoked") else person.get("method"),
                 "since": person.get("enrolled_at"),
                 "standing": "revoked" if person.get("revoked") else "may sign in",
                 "revocable": not person.get("revoked") and person["person"] != own,
