@@ -154,15 +154,11 @@ class SipDaemon:
         self._carry_out(self._recorder.media_answered(recording, ports, datetime.now(UTC)))
 
     async def _on_media(self) -> None:
-        """The line to media stands (again): open again what it no longer knows."""
+        """The line to media stands (again): open again what it no longer knows. Where this fails, the line is tried again."""
         live = [dialog.recording for dialog in self._recorder.sessions.dialogs.all()]
         if not live:
             return
-        try:
-            status = await self.media.request("media.status")
-        except CallsealError as error:
-            self._log.warning("media status not told", why=str(error))
-            return
+        status = await self.media.request("media.status")
         known = {entry.get("recording") for entry in status.get("recordings", [])}
         for recording in live:
             if recording not in known and (order := self._recorder.reopen(recording)) is not None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from callseal.errors import LimitExceeded, PeerError, Unavailable
+from callseal.errors import CallsealError, LimitExceeded, PeerError, Unavailable
 from callseal.model.message import MessageDecoder, encode_message, raise_refusal
 
 READ_BYTES = 64 << 10
@@ -20,7 +20,7 @@ LONGEST_PAUSE_SECONDS = 1.0
 
 
 class MediaClient:
-    """One worker's control connection. `on_connected` runs each time that it stands."""
+    """One worker's control connection. `on_connected` runs each time that it stands; where it raises, the line is made anew."""
 
     def __init__(self, path: Path, on_connected: Callable[[], Awaitable[None]], timeout_seconds: float = 2.0) -> None:
         self._path = path
@@ -48,6 +48,8 @@ class MediaClient:
                 await self._on_connected()
                 self.connected.set()
                 await reading
+            except CallsealError:
+                await asyncio.sleep(FIRST_PAUSE_SECONDS)
             finally:
                 reading.cancel()
                 self._break(writer)
