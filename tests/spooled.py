@@ -38,7 +38,8 @@ def recording_id(number: int) -> str:
 class Worker:
     """One life of a media worker: it holds its lock until `die`."""
 
-    def __init__(self, data: Path, name: str = "media-0", instance: str = "one") -> None:
+    def __init__(self, data: Path, name: str = "media-0", instance: str = "one", card: SealingCard = CARD) -> None:
+        self.card = card
         self.folder = data / "spool" / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self.instance = instance
@@ -58,10 +59,10 @@ class Worker:
 
     def start(self, recording: str, part: int = 0, meta: bytes = b'{"peer":"office"}') -> None:
         """Header, head and META of a part."""
-        sealer = PartSealer(RecordingId(bytes.fromhex(recording)), part, CARD)
+        sealer = PartSealer(RecordingId(bytes.fromhex(recording)), part, self.card)
         self._sealers[recording, part] = sealer
         self._append(recording, part, 0, sealer.header)
-        self.events.write("PartStarted", recording, {"part": part, "instance": self.instance, "epoch": 7}, NOW)
+        self.events.write("PartStarted", recording, {"part": part, "instance": self.instance, "epoch": self.card.epoch}, NOW)
         self.seal(recording, part, Kind.MEDIA, b"head", 0)
         self.seal(recording, part, Kind.META, meta, 0)
 
@@ -139,6 +140,7 @@ class Custodian:
         self.events: list[dict[str, Any]] = []
         self.due: list[str] = []
         self.recordings: dict[str, str] = {}
+        self.held: set[str] = set()
 
     async def ask(self, message_type: str, **fields: Any) -> Message:
         """Answer as the custodian does."""
@@ -191,4 +193,11 @@ class Custodian:
             raise NotFound("nothing is due")
         done, self.due = self.due, []
         final_on = format_time(NOW + timedelta(days=7))
-        return {"certificates": [{"subject": f"group:{group}", "state": "pending", "final_on": final_on} for group in done]}
+        return {"certificates": [
+            {"subject": f"group:{group}", "state": "pending", "final_on": final_on,
+             "recordings": [name for name, place in self.recordings.items() if place == group and name not in self.held]}
+            for group in done
+        ]}  # fmt: skip
+
+    def _history(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {"entries": [], "holds": ["aa"] if fields["recording"] in self.held else []}

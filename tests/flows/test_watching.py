@@ -158,11 +158,23 @@ def test_events_wait_for_the_custodian_and_follow_in_order(place: Place) -> None
     assert [event["type"] for event in place.custodian.events] == ["CallStarted", "CallEnded"]
 
 
+def test_a_number_that_is_missing_stands_in_the_log_as_missing(place: Place) -> None:
+    for number in range(4):
+        place.sip.start(recording_id(number))
+    path = next((place.data / "events" / "sip").glob("*.jsonl"))
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(lines[0] + lines[3])
+    asyncio.run(Relay(place.database, place.custodian, place.data).step())
+    assert [event["type"] for event in place.custodian.events] == ["CallStarted", "EventsMissing", "EventsMissing", "CallStarted"]
+    assert place.custodian.through["sip"] == 4
+
+
 def test_what_was_destroyed_loses_object_row_and_tokens_and_what_is_held_keeps_them(place: Place) -> None:
     place.seal_call(A)
     place.seal_call(B)
     with place.database.write() as connection:
         mark_held(connection, [B], held=True)
+    place.custodian.held = {B}
     place.custodian.due = [GROUP]
     disposal = Disposal(place.database, place.objects, place.custodian)
     assert asyncio.run(disposal.step(NOW)) == 1
@@ -210,11 +222,17 @@ def test_a_kill_after_the_destruction_still_deletes_the_objects(place: Place) ->
             super()._dispose_run(fields)
             raise Killed
 
+    place.seal_call(B)
     custodian = DiesAfter()
     custodian.due = [GROUP]
+    custodian.held = {B}  # and our row does not know of it yet
     with pytest.raises(Killed):
         asyncio.run(Disposal(place.database, place.objects, custodian).step(NOW))
     assert asyncio.run(Disposal(place.database, place.objects, custodian).step(NOW)) == 1
+    with place.database.read() as connection:
+        assert get_call(connection, A).call.state is CallState.DESTROYED
+        assert get_call(connection, B).call.held
+    assert place.objects.get(object_path(B, 0))
 
 
 def test_a_destroyed_call_is_not_brought_back_by_a_late_event(place: Place) -> None:

@@ -44,7 +44,10 @@ EVENT_BATCH = 500
 RETRY_REFUSED = timedelta(seconds=60)
 QUIET_AFTER = timedelta(seconds=60)
 """How long an interrupted part waits for its successor before its call counts as over."""
-WAIT_FOR_SIGNALLING = timedelta(seconds=10)
+WAIT_FOR_EVENTS = timedelta(seconds=10)
+"""How long a part that is over waits for the events that describe it: its call's start, its own end."""
+META_LIMIT = 64
+"""META messages handed over with a part: the newest, for later ones replace earlier ones."""
 
 Note = Callable[[str, str | None, dict[str, Any], datetime], object]
 
@@ -65,6 +68,7 @@ class Capture:
         self._readers: dict[str, EventReader] = {}
         self._done: set[PartKey] = set()
         self._refused: dict[PartKey, datetime] = {}
+        self._over_since: dict[PartKey, datetime] = {}
 
     async def step(self, now: datetime) -> None:
         """Steps 1 to 8 as far as they go. Raises Unavailable where a part of the installation is away; call again later."""
@@ -114,7 +118,9 @@ class Capture:
             raise
         except CallsealError as error:
             self._refused[part.key] = now + RETRY_REFUSED
-            self._note("PartRefused", part.recording, {"part": part.part, "why": type(error).__name__.removesuffix("Error").lower()}, now)
+            self._note(
+                "PartRefused", part.recording, {"part": part.part, "why": type(error).__name__.removesuffix("Error").lower()}, now
+            )
 
     def assemble_part(self, part: SpooledPart) -> Assembled:
         """Step 3. Raises TamperedError where the header cannot be read: then no key opens the part, and its spool stays."""
@@ -210,6 +216,7 @@ class Capture:
         for path in self.spool.free(self._done):
             self._note("SpoolFreed", None, {"source": path.parent.name}, now)
         self._done &= self.spool.parts.keys()
+        self._over_since = {key: at for key, at in self._over_since.items() if key in self.spool.parts}
         self._refused = {key: at for key, at in self._refused.items() if key in self.spool.parts}
 
     def _take_batch(self, source: str, now: datetime) -> int:
@@ -241,10 +248,11 @@ class Capture:
             row = connection.execute(select(schema.calls).where(schema.calls.c.recording == part.recording)).one()
             if not is_destroyed(connection, part.recording):
                 ensure_part(connection, part.recording, part.part, part.worker, part.instance, now)
-                state = connection.scalar(select(schema.parts.c.state).where(*_of(schema.parts, part)))
-                if state != PartState.SEALED.value:
-                    waits = not row.peer and now - row.started_at < WAIT_FOR_SIGNALLING
-                    return None if waits else row
+                known = connection.execute(select(schema.parts).where(*_of(schema.parts, part))).one()
+                if known.state != PartState.SEALED.value:
+                    since = self._over_since.setdefault(part.key, now)
+                    complete = row.peer and (known.end_reason is not None or not part.has_end)
+                    return row if complete or now - since >= WAIT_FOR_EVENTS else None
         self._done.add(part.key)
         return None
 
@@ -295,7 +303,7 @@ def _meta_of(made: Assembled) -> list[list[str]]:
         if row.kind is Kind.META:
             previous = made.rows[at - 1].commitment if at else made.core.digest()
             found.append([to_text(previous), to_text(made.content[row.offset : row.offset + row.length])])
-    return found
+    return found[-META_LIMIT:]
 
 
 def _of(table: Any, part: SpooledPart) -> tuple[Any, Any]:

@@ -14,13 +14,14 @@ import hashlib
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, delete, select, update
 
 from callseal.model.call import CallState, PartState
 from callseal.model.clock import parse_time
 from callseal.model.keyring import Asks
 from callseal.store import schema
 from callseal.store.database import Database, insert_new
+from callseal.store.ledger import mark_held
 from callseal.store.objects import ObjectStore, object_path, row_path
 
 ASKED, PENDING, FINAL = "asked", "pending", "final"
@@ -46,26 +47,24 @@ class Disposal:
                 for certificate in reply["certificates"]:
                     keep_certificate(connection, certificate, now)
             due = (await self._keyring.ask("dispose.due"))["groups"]
-        gone = self.delete_destroyed(set(due), now)  # 4
+        gone = await self.delete_destroyed(set(due))  # 4
         self._finish(now)  # 5
         return gone
 
-    def delete_destroyed(self, still_due: set[str], now: datetime) -> int:
-        """Step 4, for every certificate whose recordings still stand."""
-        table, calls = schema.certificates, schema.calls
+    async def delete_destroyed(self, still_due: set[str]) -> int:
+        """Step 4, for every certificate whose recordings still stand. What the custodian holds is shown as held, and stays."""
         with self._database.read() as connection:
-            certificates = connection.execute(select(table)).all()
-            standing: list[str] = []
-            for certificate in certificates:
-                kind, _, name = certificate.subject.partition(":")
-                which = calls.c.group_name == name if kind == "group" else calls.c.recording == name
-                if kind == "group" and name in still_due:
-                    continue
-                alive = select(calls.c.recording).where(which, ~calls.c.held, calls.c.state != CallState.DESTROYED.value)
-                standing += connection.scalars(alive)
-        for recording in standing:
-            self._delete(recording)
-        return len(standing)
+            certificates = connection.execute(select(schema.certificates)).all()
+            named = [name for row in certificates for name in _recordings_of(connection, row, still_due)]
+        gone = 0
+        for recording in dict.fromkeys(named):
+            if (await self._keyring.ask("history", recording=recording)).get("holds"):
+                with self._database.write() as connection:
+                    mark_held(connection, [recording], held=True)
+            else:
+                self._delete(recording)
+                gone += 1
+        return gone
 
     def _delete(self, recording: str) -> None:
         parts = schema.parts
@@ -89,6 +88,22 @@ class Disposal:
                 return
         with self._database.write() as connection:
             connection.execute(update(table).where(*ripe).values(state=FINAL))
+
+
+def _recordings_of(connection: Connection, certificate: Row[Any], still_due: set[str]) -> list[str]:
+    """The standing recordings that a certificate names; where a crash lost its names, those of the group that is gone."""
+    kind, _, name = certificate.subject.partition(":")
+    calls = schema.calls
+    which: ColumnElement[bool] = calls.c.recording == name
+    if kind == "group":
+        if name in still_due:
+            return []
+        which = calls.c.group_name == name
+    standing = select(calls.c.recording).where(which, ~calls.c.held, calls.c.state != CallState.DESTROYED.value)
+    if kind == "group" and certificate.state != ASKED:
+        listed = set(certificate.detail.get("recordings", []))
+        return [recording for recording in connection.scalars(standing) if recording in listed]
+    return list(connection.scalars(standing))
 
 
 def keep_certificate(connection: Connection, certificate: dict[str, Any], now: datetime) -> None:
