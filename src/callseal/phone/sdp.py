@@ -70,7 +70,7 @@ def write_offer(
             f"m=audio {media.port} RTP/SAVP {codec.payload_type} {EVENT_PAYLOAD_TYPE}",
             f"a=rtpmap:{codec.payload_type} {codec.rtpmap}",
             *([f"a=fmtp:{codec.payload_type} {codec.fmtp}"] if codec.fmtp else []),
-            f"a=rtpmap:{EVENT_PAYLOAD_TYPE} telephone-event/8000",
+            f"a=rtpmap:{EVENT_PAYLOAD_TYPE} telephone-event/{codec.clock_hz}",
             f"a=fmtp:{EVENT_PAYLOAD_TYPE} 0-15",
             f"a=ptime:{FRAME_MS}",
             *(f"a=crypto:{c.tag} {c.suite} inline:{base64.b64encode(c.key).decode()}" for c in media.cryptos),

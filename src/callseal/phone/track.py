@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pylibsrtp import Policy, Session
 
 from callseal.errors import RequestError, Unavailable
-from callseal.phone.codec import EVENT_PAYLOAD_TYPE, FRAME_SAMPLES, Codec
+from callseal.phone.codec import EVENT_PAYLOAD_TYPE, Codec
 from callseal.phone.sdp import AnsweredMedia, Crypto
 
 PROFILES = {
@@ -85,7 +85,7 @@ class Track:
             first = at_packet + index * 2 * _EVENT_PACKETS
             for step in range(_EVENT_PACKETS):
                 end = 0x80 if step >= _EVENT_PACKETS - 3 else 0
-                duration = min(step + 1, _EVENT_PACKETS - 2) * FRAME_SAMPLES
+                duration = min(step + 1, _EVENT_PACKETS - 2) * self.codec.timestamp_step
                 self._events[first + step] = struct.pack(">BBHI", TONES.index(digit), end | 10, duration, step)
 
     def next_packet(self) -> bytes:
