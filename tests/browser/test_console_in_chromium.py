@@ -48,7 +48,9 @@ def open_call(page: Page, console: RunningConsole, recording: str) -> None:
     expect(page.locator("#player")).to_be_visible()
 
 
-def test_enrol_list_reason_touch_play_and_history_and_the_audio_heard_is_the_audio_sent(page: Page, console: RunningConsole) -> None:
+def test_enrol_list_reason_touch_play_and_history_and_the_audio_heard_is_the_audio_sent(
+    page: Page, console: RunningConsole
+) -> None:
     recording = add_recording(console, seconds=6)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -96,7 +98,9 @@ def test_everything_can_be_done_by_keyboard_alone(page: Page, console: RunningCo
         for _ in range(60):
             page.keyboard.press("Tab")
             if page.evaluate("document.activeElement?.name || document.activeElement?.id") == name:
-                assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", f"{name}: no visible focus"
+                assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", (
+                    f"{name}: no visible focus"
+                )
                 return
         raise AssertionError(f"{name}: not reached by Tab")
 

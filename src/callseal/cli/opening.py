@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import click
 import typer
 from rich.console import Console
 
@@ -66,7 +67,7 @@ def ask_reason() -> Reason:
     classes = list(REASON_CLASSES)
     for number, name in enumerate(classes, 1):
         screen.print(f"  {number}  {REASON_CLASSES[name]}")
-    number = typer.prompt("Why", type=typer.IntRange(1, len(classes)) if hasattr(typer, "IntRange") else int, err=True)
+    number = typer.prompt("Why", type=click.IntRange(1, len(classes)), err=True)
     words = ""
     while len(words.strip()) < REASON_LEAST_CHARACTERS:
         words = typer.prompt(f"In your own words (at least {REASON_LEAST_CHARACTERS} characters)", err=True)
