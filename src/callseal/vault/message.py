@@ -60,7 +60,7 @@ def context_of(core_digest: bytes, prefix: bytes) -> bytes:
 
 
 def split_message(message: bytes) -> Message:
-    """Take a message apart. TamperedError for a length, number or kind that no message has; it needs no key and proves no more."""
+    """Take a message apart. TamperedError for a length, number or kind that no message has; more is proved by opening it."""
     if not SHORTEST <= len(message) <= MESSAGE_LIMIT:
         raise TamperedError(f"message: expected {SHORTEST} to {MESSAGE_LIMIT} bytes, got {len(message)}")
     number, kind, previous = _PREFIX.unpack_from(message)

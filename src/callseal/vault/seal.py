@@ -40,16 +40,20 @@ class PartSealer:
         """Messages sealed so far: the number of the next one."""
 
     def seal(self, kind: Kind, plaintext: Buffer) -> bytes:
-        """The next message. LimitExceeded when plaintext or part is too long, or it is closed; the part stays as it was then."""
-        if len(plaintext) > PLAINTEXT_LIMIT or self.count >= MESSAGES_LIMIT:
-            raise LimitExceeded(f"message: expected at most {PLAINTEXT_LIMIT} bytes in one of {MESSAGES_LIMIT}, got {len(plaintext)}")
+        """The next message. LimitExceeded when plaintext or part is too long, or once closed; the part stays as it was."""
+        plain = memoryview(plaintext).cast("B")
+        if len(plain) > PLAINTEXT_LIMIT or self.count >= MESSAGES_LIMIT:
+            raise LimitExceeded(f"message: expected at most {PLAINTEXT_LIMIT} bytes in one of {MESSAGES_LIMIT}, got {len(plain)}")
         prefix = encode_prefix(self.count, kind, self.commitment)
-        out = bytearray(PREFIX_LENGTH + cobblestone.sealed_length(len(plaintext)))
+        out = bytearray(PREFIX_LENGTH + cobblestone.sealed_length(len(plain)))
         out[:PREFIX_LENGTH] = prefix
         sealed = memoryview(out)[PREFIX_LENGTH:]
+        self._tree.next_leaf(self._leaf)
         try:
-            self._tree.next_leaf(self._leaf)
-            cobblestone.encrypt_into(self._leaf, context_of(self._core_digest, prefix), plaintext, sealed)
+            cobblestone.encrypt_into(self._leaf, context_of(self._core_digest, prefix), plain, sealed)
+        except BaseException:
+            self.close()  # the leaf is spent and no message took it: nothing may follow
+            raise
         finally:
             wipe(self._leaf)
         self.commitment = cobblestone.commitment_of(sealed)

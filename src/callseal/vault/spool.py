@@ -1,10 +1,10 @@
 """Spool frames: how sealed messages of all live recordings stand in one append-only file.
 
-Source: docs/spec/sealed-recording.md section 4.
-Frame = `"CSF1" ‖ length u32 ‖ recording (16) ‖ part u32 ‖ at_ms u32 ‖ crc32c u32 ‖ payload`; the checksum is over the rest.
+docs/spec/sealed-recording.md section 4; CRC-32C is RFC 3720 appendix B.4.
+Frame = `"CSF1" ‖ u32 length ‖ recording (16) ‖ u32 part ‖ u32 at_ms ‖ u32 crc32c ‖ payload`; the checksum is over the rest.
 A part's first payload is its header ("CSR1…"), every later one a message.
-Invariants: no key is needed to read frames; a torn tail is dropped;
-damage in the middle costs only the frames it hit, and is counted.
+Invariants: no key is needed to read frames; a frame that does not check is never given; damage costs only the frames it
+hit, and is named. The checksum finds accidents: that nobody altered a frame is proved when it is opened, and by the log.
 """
 
 import struct
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import crc32c
 
-from callseal.errors import LimitExceeded
+from callseal.errors import InternalError, LimitExceeded
 from callseal.model.ids import RecordingId
 from callseal.vault.header import MAGIC as HEADER_MAGIC
 from callseal.vault.message import MESSAGE_LIMIT
@@ -23,6 +23,7 @@ _HEAD = struct.Struct(">4sI16sII")
 _SUM = struct.Struct(">I")
 FRAME_OVERHEAD = _HEAD.size + _SUM.size
 PAYLOAD_LIMIT = MESSAGE_LIMIT
+RECORDING_LENGTH = 16
 
 
 class Frame(NamedTuple):
@@ -48,7 +49,9 @@ class Damage(NamedTuple):
 
 
 def encode_frame(recording: RecordingId, part: int, at_ms: int, payload: bytes) -> bytes:
-    """The bytes of a frame. Raises LimitExceeded."""
+    """The bytes of a frame; `at_ms` below 2^32 (49 days). Raises LimitExceeded above `PAYLOAD_LIMIT`."""
+    if len(recording) != RECORDING_LENGTH:
+        raise InternalError(f"frame: expected a recording id of {RECORDING_LENGTH} bytes, got {len(recording)}")
     if len(payload) > PAYLOAD_LIMIT:
         raise LimitExceeded(f"frame: expected at most {PAYLOAD_LIMIT} bytes, got {len(payload)}")
     head = _HEAD.pack(MAGIC, len(payload), recording, part, at_ms)
@@ -56,7 +59,10 @@ def encode_frame(recording: RecordingId, part: int, at_ms: int, payload: bytes) 
 
 
 def iter_frames(data: bytes | memoryview) -> Iterator[Frame | Damage]:
-    """Every whole frame in order, and every stretch that is none."""
+    """Every whole frame in order, and every stretch between them that is none. Never raises on what a disk may hold.
+
+    A `Damage` with `is_tail` is torn, or, while its writer lives, still coming: begin again at its offset later.
+    """
     at, lost_from = 0, -1
     raw = bytes(data)
     while at < len(raw):
