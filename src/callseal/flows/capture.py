@@ -73,10 +73,17 @@ class Capture:
     async def step(self, now: datetime) -> None:
         """Steps 1 to 8 as far as they go. Raises Unavailable where a part of the installation is away; call again later."""
         self.take_events(now)  # 1
+        away: Unavailable | None = None
         for part in self.find_over(now):  # 2
-            await self._bring_in(part, now)  # 3 to 7
+            try:
+                await self._bring_in(part, now)  # 3 to 7
+            except Unavailable as error:
+                away = error
+                break
         self.settle_calls(now)  # 7
         self.free_spool(now)  # 8
+        if away is not None:
+            raise away
 
     @property
     def waiting(self) -> int:
