@@ -66,7 +66,6 @@ class MediaDaemon:
         self._before = _last_life(config, source, events.last)
         self._wakes = 0
         self._late_ms: deque[int] = deque(maxlen=3000)
-        self.rtcp_packets = 0
         self._written = 0
         self._synced = 0
         self._told_disk = False
@@ -125,7 +124,7 @@ class MediaDaemon:
         pairs: dict[int, PortPair] = {}
         try:
             for stream in fields:
-                number = self.recorder.take_number()
+                number = self.recorder.table.take_number()
                 pairs[number] = self._bind(stream)
                 streams.append(VoiceStream.read(number, stream))
             recording = Recording(recording_id, part, streams, meta, opened_ms)
@@ -134,7 +133,7 @@ class MediaDaemon:
         except BaseException:
             for number, pair in pairs.items():
                 pair.close()
-                self.recorder.give_number(number)
+                self.recorder.table.give_number(number)
             raise
         self._keep_pairs(pairs)
         return {"ports": [pairs[stream.number].port for stream in streams], "part": part}
@@ -145,7 +144,7 @@ class MediaDaemon:
         streams, pairs = [], {}
         try:
             for at, stream in enumerate(fields):
-                number = recording.streams[at].number if at < known else self.recorder.take_number()
+                number = recording.streams[at].number if at < known else self.recorder.table.take_number()
                 if at >= known:
                     pairs[number] = self._bind(stream)
                 streams.append(VoiceStream.read(number, stream))
@@ -154,7 +153,7 @@ class MediaDaemon:
         except BaseException:
             for number, pair in pairs.items():
                 pair.close()
-                self.recorder.give_number(number)
+                self.recorder.table.give_number(number)
             raise
         self._keep_pairs(pairs)
         return {"ports": [self._pairs[stream.number].port for stream in recording.streams], "part": recording.part}
@@ -179,7 +178,7 @@ class MediaDaemon:
             "cpu_seconds": used.ru_utime + used.ru_stime,
             "wakes": self._wakes,
             "late_ms_p99": late[len(late) * 99 // 100] if late else 0,
-            "rtcp_packets": self.rtcp_packets,
+            "reports": {"verified": self.recorder.reports.verified, "failed": self.recorder.reports.failed},
         }
 
     def _drain(self) -> int:
@@ -189,7 +188,7 @@ class MediaDaemon:
         for packets, lengths, streams in self._udp.drain(self._sockets):
             rtcp = (packets[:, 1] >= _MUXED_RTCP[0]) & (packets[:, 1] <= _MUXED_RTCP[1])
             if rtcp.any():
-                self.rtcp_packets += int(rtcp.sum())
+                self.recorder.take_reports(packets[rtcp], lengths[rtcp], streams[rtcp])
                 packets, lengths, streams = packets[~rtcp], lengths[~rtcp], streams[~rtcp]
             self.recorder.take(packets, lengths, streams, began)
         self.recorder.woke(began)
@@ -197,7 +196,7 @@ class MediaDaemon:
 
     def _flush(self, began: int) -> None:
         for chunk in self._udp.drain(self._rtcp_sockets):
-            self.rtcp_packets += len(chunk.lengths)
+            self.recorder.take_reports(*chunk)
         self.recorder.flush(began)
         for recording in list(self.recorder.recordings.values()):
             if recording.connection == 0 and self.recorder.silent_ms(recording, began) > ORPHAN_MS:

@@ -18,9 +18,11 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 
 from callseal.cards.guard import Batch, keep_mask, make_guards, watch_all
-from callseal.errors import CallsealError, Conflict, LimitExceeded, NotFound, RequestError
+from callseal.errors import CallsealError, Conflict, NotFound, RequestError
 from callseal.flows.recording import Gap, Recording, VoiceStream
+from callseal.flows.stream_table import EVENT, UNKNOWN, StreamTable
 from callseal.rtp.header import Bytes, Ints, Mask
+from callseal.rtp.srtcp import SrtcpCounter
 from callseal.rtp.srtp import Frames, SrtpReceiver, join_frames
 from callseal.rtp.telephone_event import read_durations
 from callseal.rtp.timeline import Timeline
@@ -33,7 +35,6 @@ FLUSH_MS: Final = 800
 TELL_MS: Final = 1000
 BEGIN_MS: Final = 1000
 """A part begins with its first frames, or so long after it was opened."""
-_UNKNOWN, _VOICE, _EVENT = 0, 1, 2
 
 
 class Spool(Protocol):
@@ -67,14 +68,8 @@ class Recorder:
         self._guards = make_guards()
         self.recordings: dict[str, Recording] = {}
         self._by_number: dict[int, Recording] = {}
-        self._free = list(range(max_streams - 1, -1, -1))
-        self._kind = np.zeros((max_streams, 128), np.uint8)
-        self._clock = np.full((max_streams, 128), 8000, np.int64)
-        self._base_ms = np.zeros(max_streams, np.int64)
-        self._owner = np.zeros(max_streams, np.int64)
-        self._paused = np.zeros(max_streams, np.bool_)
-        self._track = np.zeros((max_streams, 128), np.int64)
-        self._last_ms = np.zeros(max_streams, np.int64)
+        self.table = StreamTable(max_streams)
+        self.reports = SrtcpCounter()
         self._next_owner = 1
         self._held: deque[Held] = deque()
         self._wakes: deque[int] = deque(maxlen=1000)
@@ -84,7 +79,7 @@ class Recorder:
         self._durable = 0
 
     def open(self, recording: Recording, now_ms: int, resume_from_ms: int | None = None) -> None:
-        """Begin a recording whose streams carry numbers of `take_number`; with `resume_from_ms`, go on after a restart, of which
+        """Begin a recording whose streams carry numbers of `table`; with `resume_from_ms`, go on after a restart, of which
         all before was durable. Raises Conflict, NotAcceptable, Unavailable (no card); then nothing has begun."""
         if recording.name in self.recordings:
             raise Conflict("recording: expected one that is not open")
@@ -98,23 +93,14 @@ class Recorder:
         except CallsealError:
             for stream in added:
                 self.receiver.remove_stream(stream.number)
-                self._owner[stream.number] = 0
+                self.reports.forget(stream.number)
+                self.table.owner[stream.number] = 0
             raise
         self.recordings[recording.name] = recording
         self._by_number[owner] = recording
         if resume_from_ms is not None:
             gap = recording.add_gap("", resume_from_ms, max(resume_from_ms, recording.opened_ms), "worker restarted")
             self._tell_gaps(recording, [gap])
-
-    def take_number(self) -> int:
-        """A free stream number. Raises LimitExceeded."""
-        if not self._free:
-            raise LimitExceeded("streams: expected a free one on this worker")
-        return self._free.pop()
-
-    def give_number(self, number: int) -> None:
-        """Give back a number that no recording has."""
-        self._free.append(number)
 
     def find(self, name: object) -> Recording:
         """An open recording. Raises NotFound."""
@@ -125,29 +111,33 @@ class Recorder:
 
     def elapsed_ms(self, recording: Recording, now_ms: int) -> int:
         """Where `now` stands on a recording's timeline."""
-        return now_ms + int(self._base_ms[recording.streams[0].number])
+        return now_ms + int(self.table.base_ms[recording.streams[0].number])
 
     def take(self, packets: Bytes, lengths: Ints, streams: Ints, now_ms: int) -> None:
         """Steps 1 and 2, for one chunk that was drained at the wake `now_ms`."""
         frames = self.receiver.unprotect(packets, lengths, streams)
-        kind = self._kind[frames.stream, frames.payload_type]
-        wanted = (kind != _UNKNOWN) & ~self._paused[frames.stream] & (frames.length > 0)
-        arrived = now_ms + self._base_ms[frames.stream]
-        self._last_ms[frames.stream] = arrived
+        kind = self.table.kind[frames.stream, frames.payload_type]
+        wanted = (kind != UNKNOWN) & ~self.table.paused[frames.stream] & (frames.length > 0)
+        arrived = now_ms + self.table.base_ms[frames.stream]
+        self.table.last_ms[frames.stream] = arrived
         if not wanted.all():
             frames, all_frames, kind, arrived = frames.take(wanted), frames, kind[wanted], arrived[wanted]
             all_frames.payload[:] = 0
         if not len(frames):
             return
-        clock = self._clock[frames.stream, frames.payload_type]
+        clock = self.table.clock_hz[frames.stream, frames.payload_type]
         at_ms = self._timeline.place(frames, self.receiver.generation[frames.slot], arrived, clock)
-        duration = np.where(kind == _EVENT, read_durations(frames.payload, frames.length) * 1000 // clock, -1)
+        duration = np.where(kind == EVENT, read_durations(frames.payload, frames.length) * 1000 // clock, -1)
         held = Held(now_ms, frames, at_ms, duration)
         for found in watch_all(self._guards, _batch(held)):
-            recording = self._by_number[int(self._owner[found.stream])]
+            recording = self._by_number[int(self.table.owner[found.stream])]
             _stream_of(recording, found.stream).withheld += found.count
             self._note("TonesWithheld", recording.name, {"part": recording.part, "count": found.count})
         self._held.append(held)
+
+    def take_reports(self, packets: Bytes, lengths: Ints, streams: Ints) -> None:
+        """RTCP: verified, counted, and dropped."""
+        self.reports.take(packets, lengths, streams)
 
     def woke(self, now_ms: int) -> None:
         """Every socket was drained, beginning at `now_ms`; drops keys that have had their second."""
@@ -166,7 +156,7 @@ class Recorder:
         sealed = self._seal_ripe(ripe)
         for recording in self.recordings.values():
             sealed += self._begin_late(recording, now_ms)
-            self._tell_gaps(recording, recording.watch_silence(self._last_ms, self.elapsed_ms(recording, now_ms)))
+            self._tell_gaps(recording, recording.watch_silence(self.table.last_ms, self.elapsed_ms(recording, now_ms)))
             if through is not None:
                 self._telling.append(self._teller(recording, max(0, self.elapsed_ms(recording, through)), now_ms))
         self._submit(b"".join(sealed))
@@ -182,7 +172,7 @@ class Recorder:
         """End a recording after everything it sent was taken; `done` is called when its END is durable."""
         sealed = self._seal_ripe(self._take_held(recording))
         end_ms = max(0, self.elapsed_ms(recording, now_ms))
-        self._tell_gaps(recording, recording.end_gaps(self._last_ms, end_ms))
+        self._tell_gaps(recording, recording.end_gaps(self.table.last_ms, end_ms))
         counts = self.count(recording)
         self._tell_failed(recording)
         if recording.writer is None:
@@ -198,21 +188,22 @@ class Recorder:
         """New keys, pauses, codecs and streams, in the same order. Raises NotAcceptable, LimitExceeded, RequestError."""
         if len(streams) < len(recording.streams):
             raise RequestError("streams: expected those that are open, in the same order")
-        owner = int(self._owner[recording.streams[0].number])
+        owner = int(self.table.owner[recording.streams[0].number])
         elapsed = self.elapsed_ms(recording, now_ms)
         for old, new in zip(recording.streams, streams, strict=False):
             if (old.suite, old.key, old.mki_bytes) != (new.suite, new.key, new.mki_bytes):
                 self.receiver.rekey(old.number, new.suite, new.key, mki_bytes=new.mki_bytes)
+                self.reports.set_key(old.number, new.suite, new.key, new.mki_bytes)
                 self._old_keys.append((old.number, now_ms + 1000))
                 old.suite, old.key, old.mki_bytes = new.suite, new.key, new.mki_bytes
             if old.codecs != new.codecs or old.event_pts != new.event_pts:
                 old.codecs, old.event_pts = new.codecs, new.event_pts
                 old.seen = [pt for pt in old.seen if pt in new.codecs]
-                self._enter_codecs(old)
+                self.table.enter_codecs(old)
             if new.paused != old.paused:
                 self._tell_gaps(recording, recording.pause(old, new.paused, elapsed))
-                self._paused[old.number] = new.paused
-                self._last_ms[old.number] = elapsed
+                self.table.paused[old.number] = new.paused
+                self.table.last_ms[old.number] = elapsed
         for new in streams[len(recording.streams) :]:
             self._add_stream(recording, new, owner, now_ms, resume=False)
             recording.streams.append(new)
@@ -239,7 +230,7 @@ class Recorder:
             {
                 "label": stream.label, "packets": int(receiver.packets[stream.number]), "lost": receiver.lost(stream.number),
                 "failed": int(receiver.failed[stream.number]), "replayed": int(receiver.replayed[stream.number]),
-                "withheld": stream.withheld, "last_packet_ms": int(self._last_ms[stream.number]),
+                "withheld": stream.withheld, "last_packet_ms": int(self.table.last_ms[stream.number]),
             }
             for stream in recording.streams
         ]  # fmt: skip
@@ -248,15 +239,15 @@ class Recorder:
 
     def silent_ms(self, recording: Recording, now_ms: int) -> int:
         """How long no stream of it has had a packet."""
-        last = max(int(self._last_ms[stream.number]) for stream in recording.streams)
+        last = max(int(self.table.last_ms[stream.number]) for stream in recording.streams)
         return self.elapsed_ms(recording, now_ms) - max(last, recording.opened_ms)
 
     def _take_held(self, recording: Recording) -> list[Held]:
         """Take one recording's frames out of what is held back."""
-        owner = int(self._owner[recording.streams[0].number])
+        owner = int(self.table.owner[recording.streams[0].number])
         taken, left = [], []
         for held in self._held:
-            mine = self._owner[held.frames.stream] == owner
+            mine = self.table.owner[held.frames.stream] == owner
             taken.append(_take(held, mine))
             left.append(_take(held, ~mine))
             held.frames.payload[:] = 0
@@ -276,11 +267,11 @@ class Recorder:
         try:
             keep = keep_mask(self._guards, _batch(whole))
             self._name_withheld(whole, keep)
-            rows = np.flatnonzero(keep & (self._owner[frames.stream] > 0))
-            rows = rows[np.lexsort((at_ms[rows], self._owner[frames.stream[rows]]))]
-            owners = self._owner[frames.stream[rows]]
+            rows = np.flatnonzero(keep & (self.table.owner[frames.stream] > 0))
+            rows = rows[np.lexsort((at_ms[rows], self.table.owner[frames.stream[rows]]))]
+            owners = self.table.owner[frames.stream[rows]]
             for mine in np.split(rows, np.flatnonzero(np.diff(owners)) + 1) if len(rows) else ():
-                recording = self._by_number[int(self._owner[frames.stream[mine[0]]])]
+                recording = self._by_number[int(self.table.owner[frames.stream[mine[0]]])]
                 sealed += self._seal_recording(recording, frames, at_ms, mine)
         finally:
             frames.payload[:] = 0
@@ -292,24 +283,21 @@ class Recorder:
             self._tell_gaps(recording, [recording.add_gap("", int(at[0]), int(at[-1]), "disk full")])
             return []
         sealed = []
-        if not self._track[stream, pt].all():
+        if not self.table.track[stream, pt].all():
             recording.note_codecs(stream, pt)
             if recording.writer is not None:
                 sealed.append(self._end_part(recording, "codec", int(at[0]), {}))
             sealed.append(self._begin(recording))
         assert recording.writer is not None
         payload = frames.payload[rows]
-        sealed.append(recording.writer.seal_voice(self._track[stream, pt], at, frames.length[rows], payload))
+        sealed.append(recording.writer.seal_voice(self.table.track[stream, pt], at, frames.length[rows], payload))
         payload[:] = 0
         return sealed
 
     def _begin(self, recording: Recording) -> bytes:
         frames = recording.begin_part(self._card())
         assert recording.writer is not None
-        for stream in recording.streams:
-            self._track[stream.number] = 0
-        for (number, pt), track in recording.tracks.items():
-            self._track[number, pt] = track
+        self.table.set_tracks(recording.streams, recording.tracks)
         data = {"part": recording.part, "instance": self._instance, "epoch": recording.writer.epoch}
         self._note("PartStarted", recording.name, data)
         return frames
@@ -374,10 +362,10 @@ class Recorder:
             self.is_durable(self._durable)
 
     def _name_withheld(self, whole: Held, keep: Mask) -> None:
-        out = np.flatnonzero(~keep & (whole.event_ms < 0) & (self._owner[whole.frames.stream] > 0))
+        out = np.flatnonzero(~keep & (whole.event_ms < 0) & (self.table.owner[whole.frames.stream] > 0))
         for number in np.unique(whole.frames.stream[out]).tolist():
             at = whole.at_ms[out[whole.frames.stream[out] == number]]
-            recording = self._by_number[int(self._owner[number])]
+            recording = self._by_number[int(self.table.owner[number])]
             gap = recording.add_gap(_stream_of(recording, number).label, int(at.min()), int(at.max()) + 20, "withheld")
             self._tell_gaps(recording, [gap])
 
@@ -386,28 +374,17 @@ class Recorder:
         self.receiver.add_stream(number, stream.suite, stream.key, mki_bytes=stream.mki_bytes, resume=resume)
         is_first = any(stream is known for known in recording.streams)
         elapsed = recording.opened_ms if is_first else self.elapsed_ms(recording, now_ms)
-        self._base_ms[number] = elapsed - now_ms
-        self._owner[number], self._paused[number], self._last_ms[number] = owner, stream.paused, elapsed
-        stream.paused_at_ms = elapsed if stream.paused else -1
-        self._enter_codecs(stream)
-
-    def _enter_codecs(self, stream: VoiceStream) -> None:
-        self._kind[stream.number], self._track[stream.number] = _UNKNOWN, 0  # its next frames begin a part with its track
-        self._clock[stream.number] = stream.clock_hz
-        for codec in stream.codecs.values():
-            self._kind[stream.number, codec.pt] = _VOICE
-            self._clock[stream.number, codec.pt] = codec.clock_hz
-        for pt in stream.event_pts:
-            self._kind[stream.number, pt] = _EVENT
+        self.reports.set_key(number, stream.suite, stream.key, stream.mki_bytes)
+        self.table.enter(stream, owner, elapsed, now_ms)
 
     def _remove_stream(self, stream: VoiceStream) -> None:
         self.receiver.remove_stream(stream.number)
         for guard in self._guards:
             guard.forget(stream.number)
         self._old_keys = [pair for pair in self._old_keys if pair[0] != stream.number]
-        self._by_number.pop(int(self._owner[stream.number]), None)
-        self._owner[stream.number] = 0
-        self._free.insert(0, stream.number)
+        self._by_number.pop(int(self.table.owner[stream.number]), None)
+        self.reports.forget(stream.number)
+        self.table.give_number(stream.number)
 
 
 def _batch(held: Held) -> Batch:

@@ -16,7 +16,7 @@ import numpy as np
 from callseal.errors import Conflict, LimitExceeded, NotFound
 from callseal.rtp.header import Bytes, Headers, Ints, Mask, read_headers
 from callseal.rtp.srtp_crypto import CmKey, GcmKey, Rows, make_nonces, open_cm, open_gcm
-from callseal.rtp.srtp_kdf import Suite, derive_session, find_suite
+from callseal.rtp.srtp_kdf import SessionKeys, Suite, derive_session, find_suite
 
 K = TypeVar("K", CmKey, GcmKey)
 
@@ -93,14 +93,19 @@ class SrtpReceiver:
         self.generation = np.zeros(slots, np.int64)
         """By slot: which source it holds now; another number is another source."""
 
-    def add_stream(self, stream: int, suite: str, key: bytes, *, mki_bytes: int = 0, resume: bool = False) -> None:
+    def add_stream(
+        self, stream: int, suite: str, key: bytes, *, mki_bytes: int = 0, resume: bool = False, session: SessionKeys | None = None
+    ) -> None:
         """Begin a stream with `master key ‖ salt`; with `resume` its rollover counter is found by trial.
+
+        `session`: its session keys, where they are known instead of the master key.
 
         Raises NotAcceptable (suite, key length), Conflict (stream in use).
         """
         if stream in self._keys:
             raise Conflict("stream: expected a free number")
-        new = self._make_key(suite, key, mki_bytes, RESUME_ROCS if resume else 1)
+        keys = session or derive_session(find_suite(suite), key)
+        new = self._make_key(keys, mki_bytes, RESUME_ROCS if resume else 1)
         self._keys[stream] = [new]
         self._tail[stream] = new.suite.tag_bytes + mki_bytes
         for counter in (self.packets, self.failed, self.replayed, self._lost_before):
@@ -111,7 +116,7 @@ class SrtpReceiver:
         keys = self._stream(stream)
         if len(keys) >= MAX_KEYS:
             raise LimitExceeded(f"stream: expected at most {MAX_KEYS} keys at once")
-        keys.insert(0, self._make_key(suite, key, mki_bytes, 1))
+        keys.insert(0, self._make_key(derive_session(find_suite(suite), key), mki_bytes, 1))
         self._several_keys[stream] = True
         self._tail[stream] = min(k.suite.tag_bytes + k.mki_bytes for k in keys)
 
@@ -302,10 +307,8 @@ class SrtpReceiver:
             raise NotFound("stream: expected a known number") from None
 
     @staticmethod
-    def _make_key(suite_name: str, key: bytes, mki_bytes: int, rocs: int) -> _Key:
-        suite = find_suite(suite_name)
-        session = derive_session(suite, key)
-        return _Key(suite, GcmKey(session) if suite.aead else CmKey(session), mki_bytes, range(rocs))
+    def _make_key(session: SessionKeys, mki_bytes: int, rocs: int) -> _Key:
+        return _Key(session.suite, GcmKey(session) if session.suite.aead else CmKey(session), mki_bytes, range(rocs))
 
 
 def empty_frames() -> Frames:

@@ -1,0 +1,69 @@
+"""What the worker must know of every stream, as columns by stream number: read for whole batches of frames at once.
+
+Invariants: a number belongs to one recording (`owner`, 0 for none) until it is given back; a payload type that no codec names is
+`UNKNOWN`, and nothing of it is kept.
+"""
+
+from typing import Final
+
+import numpy as np
+
+from callseal.errors import LimitExceeded
+from callseal.flows.recording import VoiceStream
+
+UNKNOWN: Final = 0
+VOICE: Final = 1
+EVENT: Final = 2
+
+
+class StreamTable:
+    """Columns by stream number, some by payload type too."""
+
+    def __init__(self, max_streams: int) -> None:
+        self._free = list(range(max_streams - 1, -1, -1))
+        self.owner = np.zeros(max_streams, np.int64)
+        """Which recording, by the recorder's own number."""
+        self.base_ms = np.zeros(max_streams, np.int64)
+        """Add to the monotonic clock for the recording's time."""
+        self.last_ms = np.zeros(max_streams, np.int64)
+        """When its last packet came, in the recording's time."""
+        self.paused = np.zeros(max_streams, np.bool_)
+        self.kind = np.zeros((max_streams, 128), np.uint8)
+        self.clock_hz = np.full((max_streams, 128), 8000, np.int64)
+        self.track = np.zeros((max_streams, 128), np.int64)
+        """The track in the open part; 0 where it has none yet."""
+
+    def take_number(self) -> int:
+        """A free number. Raises LimitExceeded."""
+        if not self._free:
+            raise LimitExceeded("streams: expected a free one on this worker")
+        return self._free.pop()
+
+    def give_number(self, number: int) -> None:
+        """Give a number back."""
+        self.owner[number] = 0
+        self._free.insert(0, number)
+
+    def enter(self, stream: VoiceStream, owner: int, elapsed_ms: int, now_ms: int) -> None:
+        """A stream begins, `elapsed_ms` after its recording did."""
+        number = stream.number
+        self.base_ms[number] = elapsed_ms - now_ms
+        self.owner[number], self.paused[number], self.last_ms[number] = owner, stream.paused, elapsed_ms
+        stream.paused_at_ms = elapsed_ms if stream.paused else -1
+        self.enter_codecs(stream)
+
+    def enter_codecs(self, stream: VoiceStream) -> None:
+        """What its payload types mean, from now on; its next frames begin a part that has a track for them."""
+        number = stream.number
+        self.kind[number], self.track[number], self.clock_hz[number] = UNKNOWN, 0, stream.clock_hz
+        for codec in stream.codecs.values():
+            self.kind[number, codec.pt], self.clock_hz[number, codec.pt] = VOICE, codec.clock_hz
+        for pt in stream.event_pts:
+            self.kind[number, pt] = EVENT
+
+    def set_tracks(self, streams: list[VoiceStream], tracks: dict[tuple[int, int], int]) -> None:
+        """The tracks of a new part, by stream number and payload type."""
+        for stream in streams:
+            self.track[stream.number] = 0
+        for (number, pt), track in tracks.items():
+            self.track[number, pt] = track
