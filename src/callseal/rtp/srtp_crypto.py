@@ -83,12 +83,14 @@ class Rows:
 def open_cm(groups: Iterable[tuple[int, int, CmKey]], batch: Rows, tags: Bytes) -> tuple[Mask, Bytes]:
     """Which rows verified, and their payloads. `groups` are (first, end, key) over the rows; `tags` 10 bytes a row.
 
-    Overwrites the 4 bytes after each authenticated part with the ROC, as RFC 3711 section 4.2 authenticates it.
+    While it runs, the ROC stands after each authenticated part, as RFC 3711 section 4.2 authenticates it.
     """
     groups = list(groups)
     packets, ends = batch.packets, batch.start + batch.length
     roc = (batch.index >> 16).astype(">u4").view(np.uint8).reshape(-1, 4)
-    packets[batch.rows[:, None], ends[:, None] + _ROC_BYTES] = roc
+    after = batch.rows[:, None], ends[:, None] + _ROC_BYTES
+    stood = packets[after]
+    packets[after] = roc
     view = packets.data.cast("B")
     begins = batch.rows * packets.shape[1]
     spans = list(zip(begins.tolist(), (begins + ends + 4).tolist(), strict=True))
@@ -99,6 +101,7 @@ def open_cm(groups: Iterable[tuple[int, int, CmKey]], batch: Rows, tags: Bytes) 
             copy = copy_keyed()
             copy.update(view[begin:until])
             macs.append(copy.finalize())
+    packets[after] = stood
     computed = np.frombuffer(b"".join(macs), np.uint8).reshape(-1, _SHA1_BYTES)[:, : tags.shape[1]]
     ok = np.bitwise_or.reduce(computed ^ tags, axis=1) == 0
     payload = _copy_payloads(batch)
