@@ -15,9 +15,11 @@ from tests.custody_rig import META, START, Rig
 from tests.spooled import Signalling, Worker, recording_id
 
 from callseal.config.settings import Retention
+from callseal.custodian.card import issue_card, rotate_cards
 from callseal.errors import NotFound
 from callseal.flows.capture import Capture
 from callseal.flows.dispose import Disposal
+from callseal.flows.drain import Drain
 from callseal.flows.relay import Relay
 from callseal.model.call import CallState
 from callseal.model.message import Message, to_bytes, to_text
@@ -58,6 +60,7 @@ class Place:
         keyring = Asks(self.rig)
         self.capture = Capture(self.database, self.objects, keyring, data, self.notes.write, Retention())
         self.relay = Relay(self.database, keyring, data)
+        self.drain = Drain(self.database, keyring, self.capture.spool)
         self.disposal = Disposal(self.database, self.objects, keyring)
 
     def seal_call(self, recording: str) -> None:
@@ -171,3 +174,25 @@ def test_a_kill_between_adoption_and_our_row_leaves_one_row_that_opens_and_verif
     assert place.state(A) is CallState.SEALED
     result = place.verify()
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_an_ingest_key_goes_only_once_no_part_of_its_epoch_waits(place: Place) -> None:
+    first = place.worker.card.epoch
+    place.seal_call(A)
+    place.worker.start(recording_id(2))
+    place.rig.now += timedelta(days=3)
+    issue_card(place.rig.custody, place.rig.now)
+    place.rig.now += timedelta(days=3)
+    asyncio.run(place.capture.step(START + timedelta(seconds=20)))
+    asyncio.run(place.relay.step())
+    assert asyncio.run(place.drain.step()) == []
+    rotate_cards(place.rig.custody, place.rig.now)
+    assert str(first) in place.rig.custody.state.epochs
+    place.worker.end(recording_id(2))
+    place.worker.next_segment()
+    for seconds in (40, 60):  # nobody announced this call, so its part waits a while for the signalling
+        asyncio.run(place.capture.step(START + timedelta(seconds=seconds)))
+    assert first in asyncio.run(place.drain.step())
+    assert asyncio.run(place.drain.step()) == []
+    rotate_cards(place.rig.custody, place.rig.now)
+    assert str(first) not in place.rig.custody.state.epochs

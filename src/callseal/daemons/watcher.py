@@ -1,7 +1,7 @@
 """The watcher: brings finished recordings in, carries events to the log, has what is due destroyed, and raises alerts.
 
 1. Bring the database to this version; shut the process in: it writes rows and objects, frees spools, and reads events.
-2. Round by round: capture, relay; less often dispose, alert, figures. What is away is waited for, and says so once.
+2. Round by round: capture, relay; less often dispose, drain, alert, figures. What is away is waited for, and says so once.
 3. On SIGTERM, end after the round that is going on: every round may be cut off anywhere.
 
 Invariants: no key comes near this process; `callseal.vault.unseal` and the custodian are not imported (import contract).
@@ -22,6 +22,7 @@ from callseal.errors import CallsealError, Unavailable
 from callseal.flows.alert import Watch
 from callseal.flows.capture import Capture
 from callseal.flows.dispose import Disposal
+from callseal.flows.drain import Drain
 from callseal.flows.metrics import write_gauges
 from callseal.flows.relay import Relay
 from callseal.keyring.client import Keyring
@@ -34,6 +35,7 @@ from callseal.store.objects import ObjectStore
 ROUND_SECONDS = 0.2
 ALERT_EVERY = timedelta(seconds=2)
 DISPOSE_EVERY = timedelta(seconds=60)
+DRAIN_EVERY = timedelta(minutes=10)
 PROBE_EVERY = timedelta(seconds=5)
 LONGEST_PAUSE_SECONDS = 5.0
 
@@ -67,6 +69,7 @@ class Watcher:
         self.capture = Capture(database, objects, self.keyring, config.data, events.write, config.retention)
         self._relay = Relay(database, self.keyring, config.data)
         self._disposal = Disposal(database, objects, self.keyring)
+        self._drain = Drain(database, self.keyring, self.capture.spool)
         self._watch = Watch(database, config.data, announce)
         self._next: dict[str, datetime] = {}
         self._was_away = False
@@ -79,6 +82,8 @@ class Watcher:
         done &= await self._try("relay", self._relay.step())
         if self._is_time("dispose", now, DISPOSE_EVERY):
             done &= await self._try("dispose", self._disposal.step(now))
+        if self._is_time("drain", now, DRAIN_EVERY):
+            done &= await self._try("drain", self._drain.step())
         if self.keyring.away_since is not None and self._is_time("probe", now, PROBE_EVERY):
             await self._try("probe", self.keyring.ask("status"))
         self._note_absence(now)

@@ -17,6 +17,7 @@ from typing import NamedTuple
 
 from callseal.errors import TamperedError, Unavailable
 from callseal.store.files import sync_folder
+from callseal.vault.header import split_header
 from callseal.vault.message import Kind, split_message
 from callseal.vault.spool import FRAME_OVERHEAD, PAYLOAD_LIMIT, Frame, iter_frames
 
@@ -43,6 +44,8 @@ class SpooledPart:
     worker: str
     instance: str
     frames: list[Span] = field(default_factory=list)
+    epoch: int | None = None
+    """Of the card it was sealed to, by its header; None where that cannot be read."""
     has_end: bool = False
     is_over: bool = False
     """Nothing will be added: its END is there, or its worker is dead."""
@@ -177,6 +180,7 @@ class SpoolReader:
         part = self.parts.setdefault(key, SpooledPart(*key, worker, segment.instance))
         segment.parts.add(key)
         try:
+            epoch = split_header(frame.payload)[0].epoch if frame.is_header else part.epoch
             is_end = not frame.is_header and split_message(frame.payload).kind is Kind.END
         except TamperedError:
             segment.damaged_bytes += span.length
@@ -185,6 +189,7 @@ class SpoolReader:
             segment.damaged_bytes += span.length  # a part never outlives its process, and nothing follows its END
             return
         part.frames.append(span)
+        part.epoch = epoch
         part.has_end = is_end
         part.is_over = part.is_over or is_end
 
