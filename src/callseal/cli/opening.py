@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-import click
 import typer
 from rich.console import Console
 
@@ -67,7 +66,9 @@ def ask_reason() -> Reason:
     classes = list(REASON_CLASSES)
     for number, name in enumerate(classes, 1):
         screen.print(f"  {number}  {REASON_CLASSES[name]}")
-    number = typer.prompt("Why", type=click.IntRange(1, len(classes)), err=True)
+    number = 0
+    while not 1 <= number <= len(classes):
+        number = typer.prompt(f"Why (1 to {len(classes)})", type=int, err=True)
     words = ""
     while len(words.strip()) < REASON_LEAST_CHARACTERS:
         words = typer.prompt(f"In your own words (at least {REASON_LEAST_CHARACTERS} characters)", err=True)
@@ -86,8 +87,10 @@ async def sign_in(keyring: Keyring) -> str:
 
 
 def console_link(config: Config, recording: str) -> str:
-    """The call's page."""
-    return f"{config.web.origin or f'http://localhost:{config.web.port}'}/calls/{recording}"
+    """The call's page, at the port where the console is served now."""
+    address = config.run / "web.address"
+    port = address.read_text(encoding="utf-8").strip().rpartition(":")[2] if address.exists() else config.web.port
+    return f"{config.web.origin or f'http://localhost:{port}'}/calls/{recording}"
 
 
 def _ask_code(question: str) -> str:
