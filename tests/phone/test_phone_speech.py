@@ -59,7 +59,9 @@ def test_two_files_of_unequal_length_are_filled_with_silence(tmp_path: Path) -> 
     assert not said.customer[400:].any()
 
 
-@pytest.mark.parametrize("content", [b"", b"RIFF", b"RIFF\0\0\0\0WAVEjunk", os.urandom(100)])
+@pytest.mark.parametrize(
+    "content", [b"", b"RIFF", b"RIFF\0\0\0\0WAVEjunk", bytes(range(100))], ids=["empty", "four bytes", "no sound", "no RIFF"]
+)
 def test_a_file_that_is_no_wav_is_refused_by_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "no.wav"
     path.write_bytes(content)
