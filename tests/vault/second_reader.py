@@ -80,20 +80,21 @@ def read_tree(data: bytes) -> list[tuple[int, int, bytes]]:
     return nodes
 
 
-def open_hpke(private: bytes, info: bytes, sealed: bytes) -> bytes:
-    """keys.md section 4: RFC 9180 base mode, sequence 0, no AAD; the KEM as in draft-ietf-hpke-pq."""
+def shared_secrets(private: bytes, sealed: bytes) -> tuple[bytes, bytes]:
+    """keys.md section 4: of ML-KEM-768 and of X25519."""
     lattice, curve = MLKEM768PrivateKey.from_seed_bytes(private[:64]), X25519PrivateKey.from_private_bytes(private[64:])
-    ephemeral = sealed[1088:1120]
-    shared_lattice = lattice.decapsulate(sealed[:1088])
-    shared_curve = curve.exchange(X25519PublicKey.from_public_bytes(ephemeral))
-    own = curve.public_key().public_bytes_raw()
-    shared = hashlib.sha3_256(shared_lattice + shared_curve + ephemeral + own + b"\\.//^\\").digest()
+    return lattice.decapsulate(sealed[:1088]), curve.exchange(X25519PublicKey.from_public_bytes(sealed[1088:1120]))
 
-    def extract(salt: bytes, label: bytes, ikm: bytes) -> bytes:
-        return hmac.digest(salt, b"HPKE-v1" + SUITE_ID + label + ikm, "sha256")
 
-    schedule = b"\x00" + extract(b"", b"psk_id_hash", b"") + extract(b"", b"info_hash", info)
-    secret = extract(shared, b"secret", b"")
+def combine(private: bytes, sealed: bytes, of_lattice: bytes, of_curve: bytes) -> bytes:
+    """keys.md section 4: the combiner of draft-ietf-hpke-pq."""
+    own = X25519PrivateKey.from_private_bytes(private[64:]).public_key().public_bytes_raw()
+    return hashlib.sha3_256(of_lattice + of_curve + sealed[1088:1120] + own + b"\\.//^\\").digest()
+
+
+def open_hpke(private: bytes, info: bytes, sealed: bytes) -> bytes:
+    """keys.md section 4: RFC 9180 base mode, sequence 0, no AAD."""
+    secret, schedule = key_schedule(combine(private, sealed, *shared_secrets(private, sealed)), info)
 
     def labelled(label: bytes, length: int) -> bytes:
         return hkdf_expand("sha256", secret, struct.pack(">H", length) + b"HPKE-v1" + SUITE_ID + label + schedule, length)
@@ -102,6 +103,16 @@ def open_hpke(private: bytes, info: bytes, sealed: bytes) -> bytes:
         return AESGCM(labelled(b"key", 32)).decrypt(labelled(b"base_nonce", 12), sealed[1120:], None)
     except InvalidTag:
         raise Refused("sealed DEK") from None
+
+
+def key_schedule(shared: bytes, info: bytes) -> tuple[bytes, bytes]:
+    """RFC 9180 section 5.1: secret and context."""
+
+    def extract(salt: bytes, label: bytes, ikm: bytes) -> bytes:
+        return hmac.digest(salt, b"HPKE-v1" + SUITE_ID + label + ikm, "sha256")
+
+    schedule = b"\x00" + extract(b"", b"psk_id_hash", b"") + extract(b"", b"info_hash", info)
+    return extract(shared, b"secret", b""), schedule
 
 
 def open_header(header: bytes, private: bytes) -> tuple[bytes, bytes]:
