@@ -39,7 +39,8 @@ class Ledger:
         make_folder(folder)
         origin = signer.verifier.name
         try:
-            _pin(folder / "log.vkey", signer)
+            _pin(folder / "origin", f"{origin}\n")
+            _pin(folder / "log.vkey", f"{signer.verifier.vkey()}\n")
             checkpoint = _read(folder, CHECKPOINT_PATH)
             state = LogState.reload(origin, checkpoint, signer.verifier, lambda path: _read(folder, path))
             _drop_ahead(folder, state.size)
@@ -107,12 +108,11 @@ def _read(folder: Path, path: str) -> bytes | None:
         return None
 
 
-def _pin(path: Path, signer: Signer) -> None:
-    line = signer.verifier.vkey() + "\n"
+def _pin(path: Path, line: str) -> None:
     if not path.exists():
         write_whole(path, line.encode())
     elif path.read_text(encoding="utf-8") != line:
-        raise TamperedError("log.vkey: expected this installation's own key, got another")
+        raise TamperedError(f"{path.name}: expected this installation's own, got another")
 
 
 def _drop_ahead(folder: Path, size: int) -> None:
