@@ -15,7 +15,7 @@ from callseal.vault.unseal import PartOpener, new_key_pair, open_header
 
 NOT_AFTER = datetime(2026, 12, 1, tzinfo=UTC)
 RECORDING = RecordingId(bytes(range(16)))
-PLAIN = [(Kind.MEDIA, 0, b"head"), (Kind.META, 0, b'{"peer":"office"}')] + [(Kind.MEDIA, s * 1000, b"%d" % s * 9000) for s in range(4)]
+PLAIN = [(Kind.MEDIA, 0, b"head"), (Kind.META, 0, b'{"peer":"office"}')] + [(Kind.MEDIA, s * 1000, b"%d" % s * 40) for s in range(4)]
 END = (Kind.END, 4000, b'{"reason":"bye"}')
 
 
