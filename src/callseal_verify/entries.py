@@ -37,7 +37,7 @@ TEXTS = {
     "previous_origin": _ORIGIN,
     "reason": _WORD,
     "reason_class": "complaint|quality|training|dispute|subject_request|fraud|safeguarding|technical",
-    "role": "compliance_officer|administrator",
+    "role": "agent|manager|compliance_officer|dpo|auditor|administrator",
     "started_at": _TIME,
     "state": "ended|interrupted|pending|final",
     "suite": "MLKEM768-X25519, HKDF-SHA256, AES-256-GCM",

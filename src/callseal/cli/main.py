@@ -3,8 +3,8 @@
 import sys
 from typing import NoReturn
 
-import click
 import typer
+from typer.exceptions import Abort, TyperException
 
 from callseal.cli.call import call
 from callseal.cli.calls import calls
@@ -45,11 +45,11 @@ def main() -> NoReturn:
     except CallsealError as error:
         print(f"callseal: {error}", file=sys.stderr)
         sys.exit(answer_for(error).exit)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except (click.Abort, KeyboardInterrupt):
+    except (Abort, KeyboardInterrupt):
         sys.exit(130)
+    except TyperException as error:  # a wrong option or argument: typer says which
+        print(f"callseal: {error.format_message()} See `callseal --help`.", file=sys.stderr)
+        sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(141)
     sys.exit(code if isinstance(code, int) else 0)
