@@ -2,6 +2,7 @@
 
 import json
 import os
+import select
 import socket
 import struct
 import subprocess
@@ -92,6 +93,9 @@ class Sender:
     def close(self) -> None:
         self.socket.close()
 
+    def __del__(self) -> None:
+        self.socket.close()
+
 
 @dataclass
 class OpenedPart:
@@ -131,7 +135,12 @@ class MediaRig:
         (self.data / "cards" / f"{epoch}.card").write_text(note)
 
     def start(self) -> None:
-        ready, writing = os.pipe()
+        self.spawn()
+        assert self.is_ready(20), self.log()
+
+    def spawn(self) -> None:
+        """Start the worker; `is_ready` says when it serves. From the main thread: a child dies with the thread that made it."""
+        self._ready, writing = os.pipe()
         environment = dict(os.environ, CALLSEAL_READY_FD=str(writing), PYTHONDONTWRITEBYTECODE="1")
         with (self.data / "media.log").open("ab") as log:
             self.process = subprocess.Popen(
@@ -139,10 +148,16 @@ class MediaRig:
                 stdout=log, stderr=log, pass_fds=(writing,), env=environment,
             )  # fmt: skip
         os.close(writing)
-        said = os.read(ready, 16)
-        os.close(ready)
+
+    def is_ready(self, timeout: float = 0) -> bool:
+        """Whether the worker that was spawned serves (once); then the control line stands."""
+        if not select.select([self._ready], [], [], timeout)[0]:
+            return False
+        said = os.read(self._ready, 16)
+        os.close(self._ready)
         assert said.startswith(b"READY"), self.log()
         self.connect()
+        return True
 
     def connect(self) -> None:
         self._line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -172,6 +187,8 @@ class MediaRig:
     def ask(self, kind: str, **fields: Any) -> dict[str, Any]:
         assert self._line is not None
         self._id += 1
+        assert self.process is not None
+        assert self.process.poll() is None, self.log()
         self._line.sendall(encode_message({"type": kind, "id": self._id, **fields}))
         while data := self._line.recv(1 << 20):
             for reply in self._decoder.feed(data):

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from callseal.rtp.frames import Frames
 from callseal.rtp.header import Bytes, Ints
-from callseal.rtp.srtp import Frames, SrtpReceiver
+from callseal.rtp.srtp import SrtpReceiver
 
 ROW_BYTES = 1536
 

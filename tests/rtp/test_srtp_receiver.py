@@ -12,7 +12,8 @@ from tests.media_rig import PROFILES, Sender, draw_key
 from tests.rtp_batch import payloads_of, rows_of, unprotect
 
 from callseal.errors import Conflict, LimitExceeded, NotAcceptable, NotFound
-from callseal.rtp.srtp import MAX_KEYS, MAX_SSRCS, REPLAY_WINDOW, TRIALS, SrtpReceiver, join_frames
+from callseal.rtp.frames import join_frames
+from callseal.rtp.srtp import MAX_KEYS, MAX_SSRCS, REPLAY_WINDOW, TRIALS, SrtpReceiver
 
 SUITES = sorted(PROFILES)
 

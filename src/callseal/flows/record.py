@@ -21,9 +21,10 @@ from callseal.cards.guard import Batch, keep_mask, make_guards, watch_all
 from callseal.errors import CallsealError, Conflict, NotFound, RequestError
 from callseal.flows.recording import Gap, Recording, VoiceStream
 from callseal.flows.stream_table import EVENT, UNKNOWN, StreamTable
+from callseal.rtp.frames import Frames, join_frames
 from callseal.rtp.header import Bytes, Ints, Mask
 from callseal.rtp.srtcp import SrtcpCounter
-from callseal.rtp.srtp import Frames, SrtpReceiver, join_frames
+from callseal.rtp.srtp import SrtpReceiver
 from callseal.rtp.telephone_event import read_durations
 from callseal.rtp.timeline import Timeline
 from callseal.vault.card import SealingCard
@@ -126,7 +127,7 @@ class Recorder:
         if not len(frames):
             return
         clock = self.table.clock_hz[frames.stream, frames.payload_type]
-        at_ms = self._timeline.place(frames, self.receiver.generation[frames.slot], arrived, clock)
+        at_ms = self._timeline.place(frames, self.receiver, arrived, clock)
         duration = np.where(kind == EVENT, read_durations(frames.payload, frames.length) * 1000 // clock, -1)
         held = Held(now_ms, frames, at_ms, duration)
         for found in watch_all(self._guards, _batch(held)):

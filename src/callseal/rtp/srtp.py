@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 import numpy as np
 
 from callseal.errors import Conflict, LimitExceeded, NotFound
+from callseal.rtp.frames import Frames, blank_tails, empty_frames, join_frames, remove_padding
 from callseal.rtp.header import Bytes, Headers, Ints, Mask, read_headers
 from callseal.rtp.srtp_crypto import CmKey, GcmKey, Rows, make_nonces, open_cm, open_gcm
 from callseal.rtp.srtp_kdf import SessionKeys, Suite, derive_session, find_suite
@@ -30,30 +31,6 @@ CM_TAG_BYTES: Final = 10
 GCM_TAG_BYTES: Final = 16
 TRIALS: Final = 16
 """Packets of a stream, for each batch, whose source may be looked for by trial."""
-
-
-@dataclass(frozen=True)
-class Frames:
-    """Columns of n authenticated packets, in order of arrival within each stream. `index` is 48-bit, `timestamp` is unwrapped;
-    row i of `payload` holds `length[i]` bytes and zeros after them."""
-
-    stream: Ints
-    slot: Ints
-    index: Ints
-    timestamp: Ints
-    payload_type: Bytes
-    length: Ints
-    payload: Bytes
-
-    def __len__(self) -> int:
-        return len(self.stream)
-
-    def take(self, rows: Ints | Mask) -> "Frames":
-        """Some of these frames, by row numbers or a mask; the columns are copies."""
-        return Frames(
-            self.stream[rows], self.slot[rows], self.index[rows], self.timestamp[rows], self.payload_type[rows],
-            self.length[rows], self.payload[rows],
-        )  # fmt: skip
 
 
 @dataclass
@@ -92,6 +69,8 @@ class SrtpReceiver:
         self._lost_before = np.zeros(max_streams, np.int64)
         self.generation = np.zeros(slots, np.int64)
         """By slot: which source it holds now; another number is another source."""
+        self.parent = np.full(slots, -1, np.int64)
+        """By slot: the same SSRC under the key before, whose timestamps go on; -1 for none."""
 
     def add_stream(
         self, stream: int, suite: str, key: bytes, *, mki_bytes: int = 0, resume: bool = False, session: SessionKeys | None = None
@@ -194,7 +173,7 @@ class SrtpReceiver:
         timestamp = self._update(slots, index, headers.timestamp[rows])
         np.add.at(self.packets, streams[rows], 1)
         frames = Frames(streams[rows], slots, index, timestamp, headers.payload_type[rows], length, payload)
-        return _remove_padding(frames, headers.padded[rows]), failed
+        return remove_padding(frames, headers.padded[rows]), failed
 
     def _decrypt(
         self, packets: Bytes, lengths: Ints, headers: Headers, tags: Bytes, rows: Ints, slots: Ints, index: Ints
@@ -219,7 +198,7 @@ class SrtpReceiver:
         else:
             ok, payload = _open_both(cm, gcm, batch, tags[rows, -CM_TAG_BYTES:])
         ok &= fits
-        _blank_tails(payload, np.where(ok, batch.length, 0))
+        blank_tails(payload, np.where(ok, batch.length, 0))
         return ok, payload, batch.length
 
     def _update(self, slots: Ints, index: Ints, timestamp: Ints) -> Ints:
@@ -233,7 +212,8 @@ class SrtpReceiver:
             for slot in np.unique(slots[fresh]).tolist():
                 mine = slots == slot
                 self._first[slot] = index[mine].min()
-                self._timestamp[slot] = timestamp[mine][0]
+                parent = int(self.parent[slot])
+                self._timestamp[slot] = self._timestamp[parent] if parent >= 0 else timestamp[mine][0]
         before = self._timestamp[slots]
         unwrapped: Ints = before + (timestamp - before).astype(np.int32)
         self._timestamp[slots] = unwrapped
@@ -270,14 +250,16 @@ class SrtpReceiver:
             rocs = hints if ssrc in key.slots else dict.fromkeys([*hints, *key.rocs])
             for roc in rocs:
                 if roc >= 0 and _check(key, packet, start, ssrc, roc << 16 | sequence, tail):
-                    return key.slots[ssrc] if ssrc in key.slots else self._add_slot(key, ssrc, roc << 16 | sequence)
+                    parent = next((other.slots[ssrc] for other in keys if ssrc in other.slots), -1)
+                    return key.slots[ssrc] if ssrc in key.slots else self._add_slot(key, ssrc, roc << 16 | sequence, parent)
         return -1
 
-    def _add_slot(self, key: _Key, ssrc: int, index: int) -> int:
+    def _add_slot(self, key: _Key, ssrc: int, index: int, parent: int) -> int:
         if len(key.slots) >= MAX_SSRCS or not self._free:
             return -1
         slot = self._free.pop()
         self.generation[slot] += 1
+        self.parent[slot] = parent
         key.slots[ssrc] = slot
         self._slot_key[slot] = key
         self._slot_tail[slot] = key.suite.tag_bytes + key.mki_bytes
@@ -292,6 +274,7 @@ class SrtpReceiver:
             del self._slot_key[slot]
             self._ssrc[slot] = -1
             self._salt[slot] = 0
+            self.parent[self.parent == slot] = -1
             self._free.append(slot)
             if self._current[stream] == slot:
                 self._current[stream] = -1
@@ -309,33 +292,6 @@ class SrtpReceiver:
     @staticmethod
     def _make_key(session: SessionKeys, mki_bytes: int, rocs: int) -> _Key:
         return _Key(session.suite, GcmKey(session) if session.suite.aead else CmKey(session), mki_bytes, range(rocs))
-
-
-def empty_frames() -> Frames:
-    """Frames of no packet."""
-    none = np.zeros(0, np.int64)
-    return Frames(none, none, none, none, np.zeros(0, np.uint8), none, np.zeros((0, 1), np.uint8))
-
-
-def join_frames(parts: Sequence[Frames]) -> Frames:
-    """Frames one after another; payloads become as wide as the widest."""
-    kept = [part for part in parts if len(part)]
-    if len(kept) <= 1:
-        return kept[0] if kept else empty_frames()
-    payload = np.zeros((sum(len(part) for part in kept), max(part.payload.shape[1] for part in kept)), np.uint8)
-    at = 0
-    for part in kept:
-        payload[at : at + len(part), : part.payload.shape[1]] = part.payload
-        at += len(part)
-    return Frames(
-        np.concatenate([part.stream for part in kept]),
-        np.concatenate([part.slot for part in kept]),
-        np.concatenate([part.index for part in kept]),
-        np.concatenate([part.timestamp for part in kept]),
-        np.concatenate([part.payload_type for part in kept]),
-        np.concatenate([part.length for part in kept]),
-        payload,
-    )
 
 
 def _check(key: _Key, packet: bytes, start: int, ssrc: int, index: int, tail: Bytes) -> bool:
@@ -381,18 +337,3 @@ def _regroup(groups: Sequence[tuple[int, int, K]]) -> list[tuple[int, int, K]]:
     """The same groups, counted from 0 with nothing between them."""
     ends = np.cumsum([end - begin for begin, end, _key in groups]).tolist()
     return [(end - (group[1] - group[0]), end, group[2]) for group, end in zip(groups, ends, strict=True)]
-
-
-def _blank_tails(payload: Bytes, length: Ints) -> None:
-    if (length < payload.shape[1]).any():
-        payload[np.arange(payload.shape[1]) >= length[:, None]] = 0
-
-
-def _remove_padding(frames: Frames, padded: Mask) -> Frames:
-    """Take off RTP padding (RFC 3550 section 5.1); a padding longer than its payload leaves nothing."""
-    rows = np.flatnonzero(padded & (frames.length > 0))
-    if len(rows):
-        last = frames.payload[rows, frames.length[rows] - 1].astype(np.int64)
-        frames.length[rows] = np.where((last > 0) & (last <= frames.length[rows]), frames.length[rows] - last, 0)
-        _blank_tails(frames.payload, frames.length)
-    return frames

@@ -10,8 +10,9 @@ from typing import Final
 
 import numpy as np
 
+from callseal.rtp.frames import Frames
 from callseal.rtp.header import Ints, Mask
-from callseal.rtp.srtp import Frames
+from callseal.rtp.srtp import SrtpReceiver
 
 JUMP_MS: Final = 2000
 LATE_MS: Final = 10_000
@@ -27,15 +28,16 @@ class Timeline:
         self._anchor_ms = np.zeros(slots, np.int64)
         self._anchor_timestamp = np.zeros(slots, np.int64)
 
-    def place(self, frames: Frames, generation: Ints, arrived_ms: Ints, clock_hz: Ints) -> Ints:
-        """The time of each frame in ms. By frame: its slot's generation, when it arrived (ms of its recording), its RTP clock."""
+    def place(self, frames: Frames, receiver: SrtpReceiver, arrived_ms: Ints, clock_hz: Ints) -> Ints:
+        """The time of each frame in ms. By frame: when it arrived (ms of its recording) and its RTP clock."""
+        generation = receiver.generation[frames.slot]
         slot = frames.slot
         stale = self._generation[slot] != generation
         if stale.any():
-            self._anchor(frames, stale, generation, arrived_ms)
+            self._anchor(frames, stale, receiver, arrived_ms, clock_hz)
         at_ms = self._times(frames, clock_hz)
         astray = np.abs(at_ms - arrived_ms) > JUMP_MS
-        if astray.any() and self._anchor_jumped(frames, astray, generation, arrived_ms, at_ms):
+        if astray.any() and self._anchor_jumped(frames, astray, arrived_ms, clock_hz):
             at_ms = self._times(frames, clock_hz)
         return np.maximum(np.clip(at_ms, arrived_ms - LATE_MS, arrived_ms + JUMP_MS), 0)
 
@@ -43,22 +45,31 @@ class Timeline:
         since = frames.timestamp - self._anchor_timestamp[frames.slot]
         return self._anchor_ms[frames.slot] + since * 1000 // clock_hz
 
-    def _anchor(self, frames: Frames, which: Mask, generation: Ints, arrived: Ints) -> None:
+    def _anchor(self, frames: Frames, which: Mask, receiver: SrtpReceiver, arrived_ms: Ints, clock_hz: Ints) -> None:
+        """Anchor new sources; one whose key alone is new goes on where it was."""
         for slot in np.unique(frames.slot[which]).tolist():
-            mine = np.flatnonzero(frames.slot == slot)
-            newest = mine[np.argmax(frames.index[mine])]
-            self._generation[slot] = generation[newest]
-            self._anchor_ms[slot] = arrived[newest]
-            self._anchor_timestamp[slot] = frames.timestamp[newest]
+            self._generation[slot] = receiver.generation[slot]
+            parent = int(receiver.parent[slot])
+            if parent >= 0 and self._generation[parent] == receiver.generation[parent]:
+                self._anchor_ms[slot] = self._anchor_ms[parent]
+                self._anchor_timestamp[slot] = self._anchor_timestamp[parent]
+            else:
+                self._anchor_newest(frames, slot, arrived_ms, clock_hz)
 
-    def _anchor_jumped(self, frames: Frames, astray: Mask, generation: Ints, arrived: Ints, at_ms: Ints) -> bool:
-        """Anchor anew the sources whose newest frame is astray; one that is merely late is left where it belongs."""
-        jumped = np.zeros(len(astray), np.bool_)
+    def _anchor_jumped(self, frames: Frames, astray: Mask, arrived_ms: Ints, clock_hz: Ints) -> bool:
+        """Anchor anew the sources whose newest frame is astray; a frame that is merely late is left where it belongs."""
+        jumped = False
         for slot in np.unique(frames.slot[astray]).tolist():
             mine = np.flatnonzero(frames.slot == slot)
-            newest = mine[np.argmax(frames.index[mine])]
-            if astray[newest]:
-                jumped[newest] = True
-        if jumped.any():
-            self._anchor(frames, jumped, generation, arrived)
-        return bool(jumped.any())
+            if astray[mine[np.argmax(frames.index[mine])]]:
+                self._anchor_newest(frames, slot, arrived_ms, clock_hz)
+                jumped = True
+        return jumped
+
+    def _anchor_newest(self, frames: Frames, slot: int, arrived_ms: Ints, clock_hz: Ints) -> None:
+        """The newest frame stands where it arrived, or so much later that the oldest of its batch stands at 0."""
+        mine = np.flatnonzero(frames.slot == slot)
+        newest = mine[np.argmax(frames.index[mine])]
+        span = int(frames.timestamp[newest] - frames.timestamp[mine].min()) * 1000 // int(clock_hz[newest])
+        self._anchor_ms[slot] = max(int(arrived_ms[newest]), min(span, JUMP_MS))
+        self._anchor_timestamp[slot] = frames.timestamp[newest]
