@@ -47,6 +47,24 @@ def test_another_header_under_an_adopted_part_is_a_conflict(rig: Rig) -> None:
         adopt(rig, rig.seal(bytes.fromhex(sealed.recording)))
 
 
+@pytest.mark.parametrize("recording_class", ["", "Sales", "a b", "../x", "x" * 40, "+442079460123", None])
+def test_a_class_that_is_no_word_is_refused_and_leaves_no_group_behind(rig: Rig, recording_class: Any) -> None:
+    if recording_class is None:
+        recording_class = "None"
+    with pytest.raises(RequestError):
+        adopt(rig, rig.seal(), **{"class": recording_class})
+    assert not rig.custody.state.groups
+
+
+def test_a_reason_that_is_no_word_is_left_out_and_the_part_is_sealed(rig: Rig) -> None:
+    sealed = rig.record()
+    rig.ask(
+        "part.sealed", recording=sealed.recording, part=0, messages=7, last_commitment="ab" * 32, object_sha256="ab" * 32,
+        state="interrupted", reason="Pat rang from 442079460123", duration_ms=1, gaps=0, gap_ms=0,
+    )  # fmt: skip
+    assert "reason" not in rig.entries()[-1]
+
+
 def test_metadata_that_was_changed_or_is_of_another_part_is_refused(rig: Rig) -> None:
     sealed, other = rig.seal(), rig.seal()
     with pytest.raises(TamperedError):

@@ -1,6 +1,6 @@
 """Adopting a part: from the recorder's courier (the HPKE header) to a row under its recording's leaf.
 
-Keys-and-recordings section 3; docs/spec/keys.md, "Row". All parts of a recording share one leaf, so that they are destroyed
+Keys-and-recordings section 3; docs/spec/open-call.md section 5. All parts of a recording share one leaf, so that they are destroyed
 as one; the custodian knows it from its own log. Invariants: a part has one header for good; the DEK leaves this module only
 inside a row.
 """
@@ -11,6 +11,7 @@ import os
 from datetime import datetime
 from typing import Any, Final
 
+from callseal.audit.entry import FIELDS
 from callseal.custodian.custody import Custody
 from callseal.custodian.leaf import index_key, is_held, leaf_key, normalise, seal_meta, search_token
 from callseal.custodian.row import seal_row
@@ -81,11 +82,12 @@ def report_sealed(custody: Custody, message: dict[str, Any], now: datetime) -> d
         if len(gaps) > GAP_LIMIT:
             raise LimitExceeded(f"gaps: expected at most {GAP_LIMIT}")
         gaps = len(gaps)
+    reason = message.get("reason") if FIELDS["reason"](message.get("reason")) else None
     index = custody.ledger.append([
         custody.ledger.make(
-            "PartSealed", now, what=recording, part=part, gaps=gaps,
+            "PartSealed", now, what=recording, part=part, gaps=gaps, reason=reason,
             **{name: message.get(name) for name in
-               ("messages", "last_commitment", "object_sha256", "state", "reason", "duration_ms", "gap_ms")},
+               ("messages", "last_commitment", "object_sha256", "state", "duration_ms", "gap_ms")},
         )
     ])  # fmt: skip
     return {"log_index": index}
@@ -117,6 +119,8 @@ def _place(custody: Custody, recording: str, recording_class: str, started_at: d
             raise Destroyed("recording: its key is gone")
         return before.group, before.leaf
     name = group_of(recording_class, started_at)
+    if not FIELDS["group"](name):
+        raise RequestError("class: expected a short word in lower-case letters")
     group = custody.state.groups.get(name)
     if group is None:
         group = custody.state.groups[name] = Group(new_tree())

@@ -1,6 +1,6 @@
 """Sealing cards: a new key pair for the recorders each day, and the end of the old one when nothing waits for it.
 
-Keys-and-recordings section 3; docs/spec/keys.md, "Sealing card". Invariants: the private key is durable before its card is
+Keys-and-recordings section 3; docs/spec/keys.md section 5. Invariants: the private key is durable before its card is
 published; a card stands in the log before it is used; a private key goes only when a newer card has stood for a day, the
 watcher has said that no spool holds a part of it, and no announced part waits; one that stays longer is an alarm, never a
 lost recording.

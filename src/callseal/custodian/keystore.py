@@ -1,6 +1,6 @@
 """The keystore: one small sealed file that is the authority on every key, and the rotation that makes forgetting final.
 
-Keys-and-recordings section 3; docs/spec/keys.md, "Keystore". `keystore.<n>` = C256(E_n, "keystore" ‖ u64 n, contents), in two
+Keys-and-recordings section 3; docs/spec/open-call.md section 6. `keystore.<n>` = C256(E_n, "keystore" ‖ u64 n, contents), in two
 folders.
 Invariants: written whole or not at all; the newest number that opens is the truth; after `rotate` no older file can be opened
 by anyone; after a failed write nothing more is served until a new start (fail closed).

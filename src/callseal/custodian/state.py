@@ -1,6 +1,6 @@
 """What the custodian holds: the contents of the keystore, and their one spelling in bytes (canonical JSON, RFC 8785).
 
-docs/spec/keys.md, "Keystore". Invariants: bytes stand as base64url, key trees in their canonical form, times in UTC with
+docs/spec/open-call.md section 6. Invariants: bytes stand as base64url, key trees in their canonical form, times in UTC with
 milliseconds; a field that is missing, unknown or of another type refuses the whole.
 """
 
