@@ -1,8 +1,8 @@
 """Adopting a part: from the recorder's courier (the HPKE header) to a row under its recording's leaf.
 
-Keys-and-recordings section 3; docs/spec/open-call.md section 5. All parts of a recording share one leaf, so that they are destroyed
-as one; the custodian knows it from its own log. Invariants: a part has one header for good; the DEK leaves this module only
-inside a row.
+Keys-and-recordings section 3; docs/spec/open-call.md section 5. All parts of a recording share one leaf, so that they are
+destroyed as one; the custodian knows it from its own log. Invariants: a part has one header for good; the DEK leaves this
+module only inside a row.
 """
 
 import hashlib

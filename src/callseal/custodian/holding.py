@@ -1,7 +1,8 @@
 """Legal holds: a copy of a recording's leaf that opens it while the hold stands, whatever becomes of its group.
 
-Keys-and-recordings sections 3 and 6; docs/spec/open-call.md section 6. Invariants: "held" is answered only when copy and entry are
-durable; a release forgets the copy by a rotation, and what has then no key left is destroyed and has its certificate.
+Keys-and-recordings sections 3 and 6; docs/spec/open-call.md section 6. Invariants: "held" is answered only when copy and
+entry are durable; a release forgets the copy by a rotation, and what has then no key left is destroyed and has its
+certificate.
 """
 
 import os

@@ -1,7 +1,7 @@
 """The row of a part: its key, sealed under its recording's leaf. It may be copied anywhere.
 
-Keys-and-recordings section 3; docs/spec/open-call.md section 5. Bytes: "CSW1" ‖ recording (16) ‖ part u32 ‖ leaf u32 ‖ u8 length ‖
-group ‖ C256(Ex(leaf, "dek", 32), "row" ‖ all before it, DEK).
+Keys-and-recordings section 3; docs/spec/open-call.md section 5. Bytes: "CSW1" ‖ recording (16) ‖ part u32 ‖ leaf u32 ‖ u8
+length ‖ group ‖ C256(Ex(leaf, "dek", 32), "row" ‖ all before it, DEK).
 """
 
 import struct
