@@ -150,6 +150,13 @@ def new_stack() -> Iterator[Stack]:
             own.stop()
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A folder with a path short enough for Unix sockets."""
+    with TemporaryDirectory(prefix="cs-", dir="/tmp") as folder:
+        yield Path(folder)
+
+
 _PUBLISHED = "published_vectors"
 
 

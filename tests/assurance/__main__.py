@@ -3,15 +3,17 @@
 import argparse
 import importlib
 import json
+import multiprocessing
 import platform
 import secrets
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.assurance.figures import FIGURES
+from tests.assurance.figures import FIGURES, merge
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -24,7 +26,10 @@ def main() -> int:
     figure = FIGURES[arguments.name]
     dirty = bool(_git("status", "--porcelain", "--", "src"))
     began = time.monotonic()
-    counts = importlib.import_module(f"tests.assurance.{figure.module}").run(**figure.arguments, seed=arguments.seed)
+    run = importlib.import_module(f"tests.assurance.{figure.module}").run
+    with ProcessPoolExecutor(figure.shards, mp_context=multiprocessing.get_context("spawn")) as pool:
+        shares = [pool.submit(run, **share) for share in figure.shares(arguments.seed)]
+        counts = merge([share.result() for share in shares])
     result = {
         "assurance": arguments.name,
         "promise": figure.promise,

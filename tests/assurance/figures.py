@@ -1,6 +1,6 @@
 """The full figures: what each assurance runs, and what its result must show. `make test` holds the committed results to this."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,19 @@ class Figure:
     module: str
     holds: Callable[[Counts], bool]
     arguments: dict[str, Any] = field(default_factory=dict)
+    shards: int = 1
+    """Processes that share the work; each runs its share of the first argument with a seed of its own."""
+
+    def shares(self, seed: int) -> list[dict[str, Any]]:
+        """The arguments of each shard."""
+        (name, total), *rest = self.arguments.items()
+        counts = [total // self.shards + (shard < total % self.shards) for shard in range(self.shards)]
+        return [{name: count, **dict(rest), "seed": seed + shard} for shard, count in enumerate(counts)]
+
+
+def merge(results: Sequence[Counts]) -> dict[str, Any]:
+    """The shards' counts as one: the largest of what is in milliseconds, the sum of all else."""
+    return {name: (max if name.endswith("_ms") else sum)(result[name] for result in results) for name in results[0]}
 
 
 FIGURES: dict[str, Figure] = {
@@ -22,6 +35,11 @@ FIGURES: dict[str, Figure] = {
         promise="kill -9 at 200 random moments: everything sent 2.0 s before opens, the loss is named, sealed_through never lied",
         module="kills",
         arguments={"kills": 200},
-        holds=lambda counts: counts["kills"] >= 200 and counts["lost_before_2s"] == 0 and counts["sealed_through_lied"] == 0,
+        shards=3,
+        holds=lambda counts: (
+            counts["kills"] >= 200
+            and counts["calls"] >= 800
+            and not any(counts[name] for name in ("lost_before_2s", "sealed_through_lied", "loss_not_named", "not_resumed"))
+        ),
     ),
 }

@@ -22,7 +22,7 @@ from callseal.phone.marks import read_marks
 
 pytestmark = pytest.mark.real
 
-SECONDS = 5
+SECONDS = 4
 KILLED = (None, "media", "sip", "watcher", "custodian", "web")
 MEMORY = Path("/dev/shm")  # the marks hold what was spoken: they are kept off the disk
 
