@@ -155,7 +155,7 @@ def crc32c(data: bytes) -> int:
 
 
 def read_object(data: bytes) -> tuple[bytes, int, list[tuple[int, int, int, bytes]]]:
-    """sealed-recording.md section 5: header, state, and (n, kind, at_ms, message) for each, all that needs no key checked."""
+    """sealed-recording.md section 6: header, state, and (n, kind, at_ms, message) for each, all that needs no key checked."""
     demand(len(data) >= 1228 + 41 and data[-4:] == b"CSX1", "trailer")
     state, count, checksum = struct.unpack(">BI32s", data[-41:-4])
     start = len(data) - 41 - 53 * count

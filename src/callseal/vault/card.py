@@ -1,6 +1,6 @@
 """The sealing card: to which public key a recorder seals, until when, vouched for by the log's key.
 
-docs/spec/keys.md section 5; the note around it is a C2SP signed-note, which the caller signs and verifies. Its text has six
+docs/spec/keys.md section 4; the note around it is a C2SP signed-note, which the caller signs and verifies. Its text has six
 lines: `callseal/v1/card`, epoch, suite, public key (base64), not after, log index.
 Invariants: nothing of a card is used before its note verifies; a card has one form; a card past its day is still a card, and
 the recorder that must use it raises an alarm: never another key, never none.

@@ -1,6 +1,6 @@
 """A finished part as one object (`.csr`): header, messages, plain index, trailer; put together and read without any key.
 
-docs/spec/sealed-recording.md section 5. `header ‖ (u32 length ‖ message)* ‖ row for each message ‖ trailer`, the trailer being
+docs/spec/sealed-recording.md section 6. `header ‖ (u32 length ‖ message)* ‖ row for each message ‖ trailer`, the trailer being
 `u8 state ‖ u32 rows ‖ SHA-256 of all before it ‖ "CSX1"`.
 Invariants: the same frames give the same bytes; messages stand in the order of their numbers, each once; a message that was
 lost leaves a hole in the numbers and costs no other. Index and trailer are plain: `inspect` compares them with the messages,

@@ -1,6 +1,6 @@
 """Sealing a part: what a recorder can do, and it can do nothing else with what it sealed.
 
-docs/spec/sealed-recording.md sections 2 and 3; docs/spec/keys.md section 6.
+docs/spec/sealed-recording.md sections 2 and 3; docs/spec/keys.md section 5.
 Invariants: the DEK is drawn here, sealed to the card's public key, made the seed of a forward tree, and overwritten, all before
 the first message; a leaf lives only while its message is sealed; no key of a sealed message stays in this process.
 """

@@ -1,6 +1,6 @@
 """Opening a part: its header with the custodian's private key, its messages with the nodes of some of its leaves.
 
-docs/spec/sealed-recording.md sections 2 and 3; docs/spec/keys.md section 4.
+docs/spec/sealed-recording.md section 5; docs/spec/keys.md section 4.
 Invariants: imported by the custodian, by web for granted seconds, and by transform; nothing is returned before it verifies.
 """
 
