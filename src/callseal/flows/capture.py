@@ -37,7 +37,7 @@ from callseal.store.events import EventReader, list_sources
 from callseal.store.objects import ObjectStore, object_path, row_path
 from callseal.store.spool_reader import PartKey, SpooledPart, SpoolReader
 from callseal.vault.header import HEADER_LENGTH
-from callseal.vault.message import Kind
+from callseal.vault.message import Kind, split_message
 from callseal.vault.object import Assembled, State, assemble
 
 EVENT_BATCH = 500
@@ -304,12 +304,12 @@ def _settle(connection: Connection, row: Row[Any], now: datetime) -> tuple[str, 
 
 
 def _meta_of(made: Assembled) -> list[list[str]]:
-    """Each META message of a part with the commitment before it, for the custodian to open."""
+    """Each META message of a part with the commitment it names as before it: what stood there may have been lost."""
     found = []
-    for at, row in enumerate(made.rows):
+    for row in made.rows:
         if row.kind is Kind.META:
-            previous = made.rows[at - 1].commitment if at else made.core.digest()
-            found.append([to_text(previous), to_text(made.content[row.offset : row.offset + row.length])])
+            message = made.content[row.offset : row.offset + row.length]
+            found.append([to_text(split_message(message).previous), to_text(message)])
     return found[-META_LIMIT:]
 
 

@@ -62,7 +62,7 @@ class SealedPart:
     @property
     def last(self) -> int:
         """The number of the last message."""
-        return max(0, len(self.reader.rows) - 1)
+        return self.reader.rows[-1].number if self.reader.rows else 0
 
     def open(self, nodes: Sequence[Sequence[Any]]) -> "UnsealedPart":
         """The part with granted nodes `[[depth, prefix, key], …]`. Raises RequestError, TamperedError, Destroyed."""
