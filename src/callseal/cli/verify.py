@@ -13,6 +13,8 @@ from callseal.config.settings import load_config
 def verify(
     place: Annotated[Path | None, typer.Argument(help="A data folder or an evidence pack; default: this installation's.")] = None,
     vkey: Annotated[Path | None, typer.Option(help="The log's verifier key, kept elsewhere; default: the folder's own.")] = None,
+    since: Annotated[Path | None, typer.Option(help="An older checkpoint that you kept: the log must extend it.")] = None,
+    recording: Annotated[str | None, typer.Option(help="Look at this recording alone, and the log.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
     config_file: Annotated[Path | None, typer.Option("--config", help="The configuration file.")] = None,
 ) -> int:
@@ -22,8 +24,9 @@ def verify(
     """
     target = place if place is not None else load_config(config_file).data
     arguments = [str(target)]
-    if vkey is not None:
-        arguments += ["--vkey", str(vkey)]
+    for name, value in (("--vkey", vkey), ("--since", since), ("--recording", recording)):
+        if value is not None:
+            arguments += [name, str(value)]
     if as_json:
         arguments.append("--json")
     return subprocess.run([sys.executable, "-m", "callseal_verify", *arguments], check=False).returncode
