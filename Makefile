@@ -36,7 +36,7 @@ lint: $(VENV)/.test ## style, types and which room may import which
 	@PYTHONPATH=. $(BIN)/lint-imports --no-cache
 
 test: lint ## every promise, with a seeded sample of the long checks
-	@$(BIN)/pytest -m "not long" -n 2 --dist loadscope --every-promise
+	@$(BIN)/pytest -m "not long" -n 2 --dist loadfile --every-promise
 
 assure-%: $(VENV)/.test ## an issue's full figure, written to docs/assurance/
 	@$(BIN)/python -m tests.assurance $*
