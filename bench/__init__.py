@@ -1,0 +1,1 @@
+"""What a packet and a call cost: `make bench`."""
