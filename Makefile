@@ -31,7 +31,7 @@ $(VENV)/.test: requirements-test.lock pyproject.toml $(VENV)/.run
 	@touch $@
 
 lint: $(VENV)/.test ## style, types and which room may import which
-	@$(BIN)/ruff check src tests tools
+	@$(BIN)/ruff check src tests tools bench
 	@$(BIN)/mypy
 	@PYTHONPATH=. $(BIN)/lint-imports --no-cache
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pyotp
-from tests.authenticator import Authenticator
 
 from callseal.audit.entry import read_entry
 from callseal.audit.note import open_note, parse_vkey
@@ -28,6 +27,7 @@ from callseal.vault.message import Kind, split_message
 from callseal.vault.seal import PartSealer
 from callseal.vault.tree import KeyTree, Node
 from callseal.vault.unseal import PartOpener
+from tests.authenticator import Authenticator
 
 START = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 ORIGIN = "http://localhost:8080"

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pylibsrtp import Error, Policy, Session
-from tests.certificates import Issued
 
 from callseal.phone.message import Incoming, MessageReader
 from callseal.phone.track import PROFILES
+from tests.certificates import Issued
 
 
 @dataclass

@@ -13,9 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tests.media_rig import PCMA, MediaRig, OpenedPart, Sender
-
 from callseal.model.clock import format_time
+from tests.media_rig import PCMA, MediaRig, OpenedPart, Sender
 
 PROMISED_SECONDS = 2.0
 AFTER_SECONDS = 1.3

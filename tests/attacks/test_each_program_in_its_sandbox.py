@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.conftest import Stack
 
 from callseal.daemons.landlock import landlock_version
+from tests.conftest import Stack
 
 pytestmark = [
     pytest.mark.real,

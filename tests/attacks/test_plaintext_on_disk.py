@@ -13,12 +13,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, gettempdir
 
 import pytest
+
+from callseal.phone.marks import read_marks
 from tests.certificates import Authority
 from tests.conftest import Stack
 from tests.plaintext_search import Hit, PlaintextSearch, forms_for
 from tests.unsealed_recorder import UnsealedRecorder
-
-from callseal.phone.marks import read_marks
 
 pytestmark = pytest.mark.real
 

@@ -10,12 +10,12 @@ import sys
 import time
 
 import pytest
-from tests.conftest import Stack
-from tests.memory_search import find_keys, read_memory
 
 from callseal.vault.message import split_message
 from callseal.vault.object import ObjectReader
 from callseal.vault.spool import Frame, iter_frames
+from tests.conftest import Stack
+from tests.memory_search import find_keys, read_memory
 
 pytestmark = pytest.mark.real
 

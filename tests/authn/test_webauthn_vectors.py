@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.authenticator import Authenticator
 from webauthn.helpers import parse_attestation_object
 
 from callseal.authn.challenge import challenge_of, enrol_challenge, sign_in_challenge
@@ -23,6 +22,7 @@ from callseal.authn.passkey import (
     verify_registration,
 )
 from callseal.errors import Unauthenticated
+from tests.authenticator import Authenticator
 
 VECTORS = Path(__file__).resolve().parents[3] / "shared" / "vectors" / "webauthn" / "webauthn_l3_vectors.json"
 PARTY = RelyingParty("localhost", ("http://localhost:8080",))

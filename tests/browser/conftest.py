@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
 from tests.console.conftest import console  # noqa: F401  (the fixture, used by every test here)
 
 CHROMIUM = "/usr/bin/chromium"

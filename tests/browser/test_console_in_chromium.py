@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
+
 from tests.browser.conftest import CHROMIUM
 from tests.console.recording import add_recording, sent
 from tests.console.running import RunningConsole

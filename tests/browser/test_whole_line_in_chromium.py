@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
-from tests.browser.conftest import CHROMIUM
-from tests.conftest import Stack
 
 from callseal.audio import g711
 from callseal.phone.codec import CODECS
 from callseal.phone.load import make_payloads
 from callseal.phone.speech import synthetic_speech
+from tests.browser.conftest import CHROMIUM
+from tests.conftest import Stack
 
 pytestmark = [
     pytest.mark.browser,

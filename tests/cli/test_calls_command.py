@@ -7,12 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.spooled import NOW, recording_id
 
 from callseal.config.settings import Retention
 from callseal.flows.capture_rows import take_event
 from callseal.model.clock import format_time
 from callseal.store.database import Database
+from tests.spooled import NOW, recording_id
 
 
 def run(data: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

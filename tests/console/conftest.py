@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import uvicorn
-from tests.console.custodian import TestCustodian
-from tests.console.running import RunningConsole
 
 from callseal.config.settings import Config, Web
 from callseal.console.app import make_app, make_parts
 from callseal.store.database import Database
 from callseal.store.objects import ObjectStore
+from tests.console.custodian import TestCustodian
+from tests.console.running import RunningConsole
 
 
 @pytest.fixture

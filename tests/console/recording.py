@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
-from tests.console.running import RunningConsole
 
 from callseal.audio import g711
 from callseal.audio.matroska import Block, TrackHead, pad, write_clusters, write_head
@@ -19,6 +18,7 @@ from callseal.vault.message import Kind
 from callseal.vault.object import assemble
 from callseal.vault.seal import PartSealer
 from callseal.vault.tree import KeyTree
+from tests.console.running import RunningConsole
 
 TRACKS = (TrackHead(1, "10", "customer", "PCMA", 8000), TrackHead(2, "20", "staff", "PCMA", 8000))
 PACKET = 160

@@ -9,11 +9,11 @@ from typing import Any
 
 import httpx
 import pyotp
-from tests.console.custodian import Person, TestCustodian
 
 from callseal.config.settings import Config
 from callseal.console.parts import Parts
 from callseal.store import schema
+from tests.console.custodian import Person, TestCustodian
 
 
 @dataclass

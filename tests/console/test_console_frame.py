@@ -6,11 +6,11 @@ from pathlib import Path
 
 import httpx
 import pytest
-from tests.console.running import RunningConsole
 
 from callseal.console.files import FOLDER
 from callseal.web.guards import ANYONE, guard_of
 from callseal.web.headers import BODY_LIMIT_BYTES, HEADERS
+from tests.console.running import RunningConsole
 
 TEMPLATES = sorted((FOLDER.parent / "templates").glob("*.html"))
 OPEN_TO_ANYONE = {

@@ -9,12 +9,12 @@ import httpx
 import numpy as np
 import pyotp
 import pytest
-from tests.console.custodian import Person
-from tests.console.recording import add_recording, sent
-from tests.console.running import RunningConsole
 
 from callseal.web.guards import NO_AUDIO
 from callseal.web.openings import LONGEST_SECONDS
+from tests.console.custodian import Person
+from tests.console.recording import add_recording, sent
+from tests.console.running import RunningConsole
 
 REASON = {"reason_class": "complaint", "reason": "A complaint about the price that was named", "case": "C-17"}
 

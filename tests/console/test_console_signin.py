@@ -5,10 +5,10 @@ import re
 
 import pyotp
 import pytest
-from tests.console.running import RunningConsole
 
 from callseal.web.guards import COOKIE
 from callseal.web.limits import PER_WINDOW
+from tests.console.running import RunningConsole
 
 
 def test_a_password_and_code_sign_in_and_the_cookie_is_out_of_reach(console: RunningConsole) -> None:

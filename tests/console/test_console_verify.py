@@ -1,11 +1,11 @@
 """The verify button tells what the independent verifier said, and calls nothing good that it did not."""
 
 import pytest
-from tests.console.recording import add_recording
-from tests.console.running import RunningConsole
 
 from callseal.console.verifier import CHANGED, SHOWN, UNCHANGED, read_report
 from callseal.errors import Unavailable
+from tests.console.recording import add_recording
+from tests.console.running import RunningConsole
 
 GOOD = {"counts": {"parts": 2}, "notes": [{"what": "witness", "where": "log", "why": "none"}], "problems": []}
 

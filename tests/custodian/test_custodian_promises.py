@@ -6,14 +6,14 @@ from typing import Any
 
 import pyotp
 import pytest
-from tests.authenticator import Authenticator
-from tests.custody_rig import META, Rig, Sealed, Someone
 
 from callseal.custodian.card import rotate_cards
 from callseal.custodian.leaf import normalise
 from callseal.custodian.people import INVITE_LIFE
 from callseal.errors import CallsealError, Conflict, Denied, Destroyed, NotFound, RequestError, TamperedError, Unauthenticated
 from callseal.model.message import to_bytes, to_text
+from tests.authenticator import Authenticator
+from tests.custody_rig import META, Rig, Sealed, Someone
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from tempfile import TemporaryDirectory
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
-from tests.custody_rig import Rig, Sealed, Someone
 
 from callseal.custodian.card import rotate_cards
 from callseal.custodian.moving import begin_move, finish_move
@@ -19,6 +18,7 @@ from callseal.custodian.service import keep_house
 from callseal.errors import CallsealError, Destroyed, TamperedError
 from callseal.model.clock import format_time
 from callseal.model.message import Message, to_bytes, to_text
+from tests.custody_rig import Rig, Sealed, Someone
 
 CLASSES = ("sales", "care", "legal")
 

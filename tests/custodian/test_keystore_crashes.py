@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.custody_rig import Rig
 
 from callseal.custodian import durable
 from callseal.custodian.state import decode_state, encode_state
 from callseal.errors import Destroyed, TamperedError, Unavailable
+from tests.custody_rig import Rig
 
 
 class Killed(BaseException):

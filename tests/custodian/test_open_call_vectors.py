@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.authenticator import Authenticator
-from tests.custody_rig import Rig
 
 from callseal.audit import canonical
 from callseal.audit.entry import detail_digest
@@ -22,6 +20,8 @@ from callseal.model.ids import RecordingId
 from callseal.vault.cobblestone import decrypt, encrypt
 from callseal.vault.expand import expand
 from callseal.vault.tree import KeyTree
+from tests.authenticator import Authenticator
+from tests.custody_rig import Rig
 
 FILE = Path(__file__).parents[2] / "docs" / "spec" / "vectors" / "open-call.json"
 PARTY = RelyingParty("localhost", ("http://localhost:8080",))

@@ -6,8 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.authenticator import Authenticator
-from tests.custody_rig import Rig, Sealed, Someone
 
 from callseal.audit import canonical
 from callseal.authn.challenge import challenge_of
@@ -15,6 +13,8 @@ from callseal.custodian.service import keep_house
 from callseal.errors import Denied, RequestError, TamperedError, Unavailable
 from callseal.model.message import raise_refusal
 from callseal.policy.decision import PolicySet
+from tests.authenticator import Authenticator
+from tests.custody_rig import Rig, Sealed, Someone
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from tests.authenticator import Authenticator
 
 from callseal.audit.entry import read_entry
 from callseal.audit.tile import TileTree
 from callseal.errors import NotFound, RequestError, Unavailable
 from callseal.keyring.client import BlockingKeyring, Keyring
 from callseal.model.message import MessageDecoder, encode_message
+from tests.authenticator import Authenticator
 
 pytestmark = pytest.mark.real
 

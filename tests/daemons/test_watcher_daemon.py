@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from tests.spooled import Signalling, Worker, recording_id
 
 from callseal.audit.note import open_note, parse_vkey
 from callseal.errors import Unavailable
@@ -19,6 +18,7 @@ from callseal.model.call import CallState
 from callseal.store.calls import list_alerts, list_calls
 from callseal.store.database import Database
 from callseal.vault.card import SealingCard, decode_card
+from tests.spooled import Signalling, Worker, recording_id
 
 pytestmark = pytest.mark.real
 WAIT_SECONDS = 40

@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import Stack
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from tests.spooled import NOW, PRIVATE_KEY, Custodian, Signalling, Worker, recording_id
 
 from callseal.config.settings import Retention
 from callseal.errors import Unavailable
@@ -24,6 +23,7 @@ from callseal.store.objects import ObjectStore, object_path, row_path
 from callseal.vault.object import inspect
 from callseal.vault.tree import KeyTree
 from callseal.vault.unseal import PartOpener, open_header
+from tests.spooled import NOW, PRIVATE_KEY, Custodian, Signalling, Worker, recording_id
 
 A, B = recording_id(1), recording_id(2)
 STEPS = (

@@ -1,7 +1,5 @@
 """A part whose spool was damaged in the middle: its metadata is still adopted, and its last second still reached."""
 
-from tests.vault.sealed_rig import RECORDING, card, keys
-
 from callseal.flows.capture import _meta_of
 from callseal.flows.sealed_part import SealedPart
 from callseal.model.message import to_bytes
@@ -10,6 +8,7 @@ from callseal.vault.object import ObjectReader, assemble
 from callseal.vault.seal import PartSealer
 from callseal.vault.tree import KeyTree
 from callseal.vault.unseal import PartOpener, open_header
+from tests.vault.sealed_rig import RECORDING, card, keys
 
 
 def test_metadata_after_a_lost_message_is_still_adopted_and_the_last_message_reached() -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import select, update
-from tests.spooled import NOW, Custodian, Signalling, Worker, recording_id
 
 from callseal.config.settings import Retention
 from callseal.errors import NotFound, Unavailable
@@ -24,6 +23,7 @@ from callseal.store.database import Database
 from callseal.store.events import EventWriter
 from callseal.store.ledger import acknowledge_alert, mark_held
 from callseal.store.objects import ObjectStore, object_path, row_path
+from tests.spooled import NOW, Custodian, Signalling, Worker, recording_id
 
 A, B = recording_id(1), recording_id(2)
 GROUP = "default/2026-11-24"

@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from tests.custody_rig import META, START, Rig
-from tests.spooled import Signalling, Worker, recording_id
 
 from callseal.config.settings import Retention
 from callseal.custodian.card import issue_card, rotate_cards
@@ -31,6 +29,8 @@ from callseal.store.objects import ObjectStore, object_path
 from callseal.vault.object import inspect
 from callseal.vault.tree import Node
 from callseal.vault.unseal import PartOpener
+from tests.custody_rig import META, START, Rig
+from tests.spooled import Signalling, Worker, recording_id
 
 A = recording_id(1)
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from pylibsrtp import Policy, Session
-from tests import plaintext_search
-from tests import sip_rig as rig
-from tests.conftest import Stack
-from tests.interop.baresip import PROGRAM, WHY_SKIPPED, Baresip
 
 from callseal.net.authority import issue_client
 from callseal.phone.synthetic import make_voice
 from callseal.phone.track import PROFILES
+from tests import plaintext_search
+from tests import sip_rig as rig
+from tests.conftest import Stack
+from tests.interop.baresip import PROGRAM, WHY_SKIPPED, Baresip
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(PROGRAM is None, reason=WHY_SKIPPED)]
 

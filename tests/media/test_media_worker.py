@@ -12,11 +12,11 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
-from tests.media_rig import PCMA, PROFILES, MediaRig, Sender, draw_key, running, speak
 
 from callseal.audit.note import Signer
 from callseal.errors import Conflict, LimitExceeded, NotAcceptable, NotFound, RequestError, Unavailable
 from callseal.vault.unseal import new_key_pair
+from tests.media_rig import PCMA, PROFILES, MediaRig, Sender, draw_key, running, speak
 
 pytestmark = pytest.mark.real
 

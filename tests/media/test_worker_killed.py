@@ -1,6 +1,7 @@
 """A seeded sample of `make assure-kills`."""
 
 import pytest
+
 from tests.assurance.kills import run
 
 pytestmark = pytest.mark.real

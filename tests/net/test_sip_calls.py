@@ -12,9 +12,8 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests import sip_rig as rig
-
 from callseal.net.authority import ensure_authority, issue_client
+from tests import sip_rig as rig
 
 
 def run(story: Awaitable[None]) -> None:

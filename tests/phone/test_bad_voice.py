@@ -4,8 +4,6 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from tests import misbehaviour
-from tests.conftest import Stack
 
 from callseal.phone.call import Call, Plan
 from callseal.phone.codec import CODECS
@@ -13,6 +11,8 @@ from callseal.phone.line import Destination, Line
 from callseal.phone.load import Pacer, make_payloads
 from callseal.phone.speech import synthetic_speech
 from callseal.phone.track import Track
+from tests import misbehaviour
+from tests.conftest import Stack
 
 pytestmark = pytest.mark.real
 

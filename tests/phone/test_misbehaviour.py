@@ -7,15 +7,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests import misbehaviour
-from tests import sip_rig as rig
-from tests.certificates import Authority
-from tests.unsealed_recorder import HeardStream, UnsealedRecorder
 
 from callseal.errors import CallsealError, LimitExceeded, NotAcceptable
 from callseal.phone.call import Call, Plan
 from callseal.phone.line import Destination, Line
 from callseal.phone.track import Track
+from tests import misbehaviour
+from tests import sip_rig as rig
+from tests.certificates import Authority
+from tests.unsealed_recorder import HeardStream, UnsealedRecorder
 
 SPOKEN = [os.urandom(160) for _ in range(200)]
 

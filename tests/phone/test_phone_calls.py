@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import typer
-from tests.certificates import Authority
-from tests.unsealed_recorder import UnsealedRecorder
 from typer.testing import CliRunner
 
 from callseal.cli.call import call as call_command
@@ -23,6 +21,8 @@ from callseal.phone.load import Load, Pacer, make_payloads
 from callseal.phone.marks import read_marks
 from callseal.phone.sdp import SUITES
 from callseal.phone.speech import synthetic_speech
+from tests.certificates import Authority
+from tests.unsealed_recorder import UnsealedRecorder
 
 SPEECH = synthetic_speech("")
 

@@ -4,8 +4,6 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from tests import sip_rig as rig
-from tests.certificates import Authority
 
 from callseal.errors import CallsealError, NotAcceptable, Unauthenticated
 from callseal.phone.call import Call, Plan
@@ -13,6 +11,8 @@ from callseal.phone.codec import CODECS
 from callseal.phone.line import Destination, Line
 from callseal.phone.load import Load
 from callseal.phone.sdp import SUITES
+from tests import sip_rig as rig
+from tests.certificates import Authority
 
 SPOKEN = [bytes([n % 256] * 160) for n in range(25)]
 

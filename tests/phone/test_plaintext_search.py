@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests import plaintext_search
-from tests.plaintext_search import PlaintextSearch, forms_for, search
 
 from callseal.phone.codec import CODECS
 from callseal.phone.marks import add_marks
 from callseal.phone.speech import synthetic_speech
+from tests import plaintext_search
+from tests.plaintext_search import PlaintextSearch, forms_for, search
 
 CODEC = CODECS["PCMA"]
 SENT = add_marks(CODEC.encode(synthetic_speech("").customer[: 3 * 8000]), 3)

@@ -8,10 +8,10 @@ import struct
 
 import pytest
 from pylibsrtp import Error, Policy, Session
-from tests.media_rig import PROFILES, draw_key
-from tests.rtp_batch import payloads_of, unprotect
 
 from callseal.rtp.srtp import SrtpReceiver
+from tests.media_rig import PROFILES, draw_key
+from tests.rtp_batch import payloads_of, unprotect
 
 PACKETS = 34_000
 """For each suite; 102,000 together."""

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
-from tests.media_rig import PROFILES, Sender, draw_key
-from tests.rtp_batch import payloads_of, rows_of, unprotect
 
 from callseal.errors import Conflict, LimitExceeded, NotAcceptable, NotFound
 from callseal.rtp.frames import join_frames
 from callseal.rtp.srtp import MAX_KEYS, MAX_SSRCS, REPLAY_WINDOW, TRIALS, SrtpReceiver
+from tests.media_rig import PROFILES, Sender, draw_key
+from tests.rtp_batch import payloads_of, rows_of, unprotect
 
 SUITES = sorted(PROFILES)
 

@@ -5,14 +5,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.conftest import VECTORS
-from tests.rtp_batch import payloads_of, unprotect
 
 from callseal.errors import TamperedError
 from callseal.rtp.srtcp import SrtcpReceiver
 from callseal.rtp.srtp import SrtpReceiver
 from callseal.rtp.srtp_crypto import CmKey, Rows, _make_counters
 from callseal.rtp.srtp_kdf import SUITES, SessionKeys, derive, derive_session, find_suite
+from tests.conftest import VECTORS
+from tests.rtp_batch import payloads_of, unprotect
 
 FOLDER = VECTORS / "srtp"
 needs_vectors = pytest.mark.skipif(not FOLDER.is_dir(), reason="the published SRTP vectors are not beside this checkout")

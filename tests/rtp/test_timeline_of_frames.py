@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.media_rig import Sender, draw_key
-from tests.rtp_batch import unprotect
 
 from callseal.rtp.srtp import SrtpReceiver
 from callseal.rtp.telephone_event import read_durations
 from callseal.rtp.timeline import JUMP_MS, LATE_MS, Timeline
+from tests.media_rig import Sender, draw_key
+from tests.rtp_batch import unprotect
 
 
 class Heard:

@@ -1,7 +1,6 @@
 """What real phone systems send, row by row of the interoperability census: read, never refused."""
 
 import pytest
-from tests import sip_rig as rig
 
 from callseal.errors import NotAcceptable
 from callseal.sip.answer import plan_answer, write_answer
@@ -10,6 +9,7 @@ from callseal.sip.header import parse_name_addr
 from callseal.sip.multipart import METADATA, SDP, find_part, read_parts
 from callseal.sip.sdp import parse_sdp
 from callseal.sip.siprec import merge, parse_metadata, read_aor
+from tests import sip_rig as rig
 
 BODY = "--{0}\r\nContent-Type:{1}\r\n\r\nSDP\r\n--{0}\r\nContent-Type: {2}\r\nContent-Length: 3\r\n\r\nXML\r\n--{0}--\r\n"
 

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from tests import sip_rig as rig
 
 from callseal.config.peers import Peer
 from callseal.errors import PeerError
@@ -11,6 +10,7 @@ from callseal.sip.dialog import TRANSITIONS, State, Trigger
 from callseal.sip.exchange import CloseMedia, Connection, OpenMedia, Report, Send, UpdateMedia, UpdateMeta
 from callseal.sip.message import MessageReader
 from callseal.sip.recorder import Recorder
+from tests import sip_rig as rig
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 

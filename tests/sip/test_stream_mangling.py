@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests import sip_rig as rig
 
 from callseal.config.peers import Peer
 from callseal.errors import LimitExceeded, PeerError
@@ -15,6 +14,7 @@ from callseal.sip.multipart import PART_LIMIT, read_parts
 from callseal.sip.recorder import Recorder
 from callseal.sip.sdp import parse_sdp
 from callseal.sip.siprec import parse_metadata
+from tests import sip_rig as rig
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
 PEER = Connection(1, Peer("pbx", frozenset()), ("192.0.2.9", 40000), ("192.0.2.1", 5061), "TLSv1.3 X")

@@ -7,6 +7,7 @@ import signal
 from pathlib import Path
 
 import pytest
+
 from tests.conftest import Stack
 
 pytestmark = pytest.mark.real

@@ -5,12 +5,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from tests.spooled import NOW, Worker, recording_id
 
 from callseal.errors import Unavailable
 from callseal.store import spool_reader
 from callseal.store.spool_reader import SpoolReader
 from callseal.vault.message import Kind
+from tests.spooled import NOW, Worker, recording_id
 
 A, B = recording_id(1), recording_id(2)
 

@@ -10,8 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tests.vault.sealed_rig import RECORDING, Part, card, keys, seal_part
-
 from callseal.audit.note import Signer, sign_note
 from callseal.vault import cobblestone
 from callseal.vault.card import encode_card
@@ -19,6 +17,7 @@ from callseal.vault.expand import expand
 from callseal.vault.object import ROW_LENGTH, TRAILER_LENGTH, assemble
 from callseal.vault.tree import LAST_LEAF, KeyTree, Node
 from callseal.vault.unseal import open_header
+from tests.vault.sealed_rig import RECORDING, Part, card, keys, seal_part
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "spec" / "vectors"
 SEED = bytes(range(32))

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
+from callseal.vault.expand import scrub_freed
 from tests.memory_search import Region, find_keys, read_memory
 from tests.vault import second_reader
 from tests.vault.sealed_rig import keys
-
-from callseal.vault.expand import scrub_freed
 
 SEALED = 11
 CHILD = """

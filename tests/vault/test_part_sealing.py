@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.vault.sealed_rig import END, PLAIN, RECORDING, card, keys, seal_part
 
 from callseal.errors import Destroyed, InternalError, LimitExceeded, TamperedError
 from callseal.model.ids import RecordingId
@@ -16,6 +15,7 @@ from callseal.vault.message import MESSAGE_LIMIT, MESSAGES_LIMIT, PLAINTEXT_LIMI
 from callseal.vault.seal import PartSealer
 from callseal.vault.tree import KeyTree
 from callseal.vault.unseal import PartOpener, open_header
+from tests.vault.sealed_rig import END, PLAIN, RECORDING, card, keys, seal_part
 
 PART = seal_part()
 OPENER = PART.opener()

@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from tests.conftest import VECTORS
 
 from callseal.errors import TamperedError
 from callseal.vault import cobblestone
+from tests.conftest import VECTORS
 
 WYCHEPROOF = VECTORS / "wycheproof"
 needs_vectors = pytest.mark.skipif(not VECTORS.is_dir(), reason="published vectors are not beside the project")

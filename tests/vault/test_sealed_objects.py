@@ -7,13 +7,13 @@ import struct
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.vault.sealed_rig import END, PLAIN, seal_part
 
 from callseal.errors import NotFound, TamperedError
 from callseal.vault.header import HEADER_LENGTH
 from callseal.vault.message import Kind, split_message
 from callseal.vault.object import ROW_LENGTH, TRAILER_LENGTH, ObjectReader, State, assemble, inspect
 from callseal.vault.spool import Frame, iter_frames
+from tests.vault.sealed_rig import END, PLAIN, seal_part
 
 PART = seal_part()
 MADE = PART.assembled()

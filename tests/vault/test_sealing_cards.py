@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from tests.vault.sealed_rig import NOT_AFTER, card
 
 from callseal.audit.note import Signer, open_note, sign_note
 from callseal.errors import ConfigError, TamperedError
 from callseal.vault.card import choose_card, decode_card, encode_card
+from tests.vault.sealed_rig import NOT_AFTER, card
 
 SIGNER = Signer.from_seed("callseal.example/2026", bytes(32))
 OTHER = Signer.from_seed("callseal.example/2026", bytes([1]) * 32)

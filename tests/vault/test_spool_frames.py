@@ -6,11 +6,11 @@ import crc32c
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.vault.sealed_rig import RECORDING, seal_part
 
 from callseal.errors import InternalError, LimitExceeded
 from callseal.model.ids import RecordingId
 from callseal.vault.spool import FRAME_OVERHEAD, MAGIC, PAYLOAD_LIMIT, Damage, Frame, encode_frame, iter_frames
+from tests.vault.sealed_rig import RECORDING, seal_part
 
 PART = seal_part()
 SPOOL = PART.spool()

@@ -8,9 +8,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.vault import second_reader
-from tests.vault.sealed_rig import keys, seal_part
-from tests.vault.second_reader import Refused
 
 from callseal.audit.note import open_note, parse_vkey
 from callseal.errors import CallsealError, Destroyed, TamperedError
@@ -21,6 +18,9 @@ from callseal.vault.object import inspect
 from callseal.vault.spool import Frame, iter_frames
 from callseal.vault.tree import KeyTree
 from callseal.vault.unseal import PartOpener, open_header
+from tests.vault import second_reader
+from tests.vault.sealed_rig import keys, seal_part
+from tests.vault.second_reader import Refused
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "spec" / "vectors"
 KEYS: dict[str, Any] = json.loads((FOLDER / "keys.json").read_text())
