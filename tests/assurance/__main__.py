@@ -1,6 +1,7 @@
 """`make assure-NAME`: run an assurance in full and keep its raw result, with commit, seed and counts, in docs/assurance/."""
 
 import argparse
+import ctypes
 import importlib
 import json
 import multiprocessing
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from tests.assurance.figures import FIGURES, merge
 
+CLONE_NEWNET = 0x40000000
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -27,7 +29,8 @@ def main() -> int:
     dirty = bool(_git("status", "--porcelain", "--", "src"))
     began = time.monotonic()
     run = importlib.import_module(f"tests.assurance.{figure.module}").run
-    with ProcessPoolExecutor(figure.shards, mp_context=multiprocessing.get_context("spawn")) as pool:
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(figure.shards, spawn, own_network if figure.shards > 1 else None) as pool:
         shares = [pool.submit(run, **share) for share in figure.shares(arguments.seed)]
         counts = merge([share.result() for share in shares])
     result = {
@@ -47,6 +50,14 @@ def main() -> int:
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2, ensure_ascii=False))
     return 0 if result["holds"] else 1
+
+
+def own_network() -> None:
+    """Give this process a loopback of its own (root), so that shards never take each other's ports between kill and restart."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "unshare: shards need root")
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 def _git(*arguments: str) -> str:
