@@ -15,11 +15,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.media_rig import PCMA, running
-
 from bench import per_packet
 from bench.traffic import FRAME_SECONDS, WARM_UP_TICKS, Stream, make_stream, send
 from callseal.model.message import to_text
+from tests.media_rig import PCMA, running
 
 RECEIVER_CORE, SENDER_CORE = 0, 1
 SUITES = ("AES_CM_128_HMAC_SHA1_80", "AEAD_AES_256_GCM")

@@ -1,7 +1,6 @@
 """`make assure-NAME`: run an assurance in full and keep its raw result, with commit, seed and counts, in docs/assurance/."""
 
 import argparse
-import ctypes
 import importlib
 import json
 import multiprocessing
@@ -15,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.assurance.figures import FIGURES, merge
+from tests.assurance.network import own_network
 
-CLONE_NEWNET = 0x40000000
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
@@ -50,14 +49,6 @@ def main() -> int:
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2, ensure_ascii=False))
     return 0 if result["holds"] else 1
-
-
-def own_network() -> None:
-    """Give this process a loopback of its own (root), so that shards never take each other's ports between kill and restart."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "unshare: shards need root")
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
 
 def _git(*arguments: str) -> str:
