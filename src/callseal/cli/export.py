@@ -23,7 +23,7 @@ from callseal.web.sound import whole
 screen = Console(stderr=True, highlight=False, soft_wrap=True)
 WARNING = (
     "[bold]An exported file is out of our hands.[/] Destroying the recording later does not reach it.\n"
-    "It is listed as outstanding in every certificate of this recording until whoever holds it confirms that it is gone."
+    "The log keeps who took it, when and why."
 )
 
 
