@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from callseal.config.settings import Config, load_config
+from callseal.daemons.first_start import is_free
 from callseal.daemons.landlock import landlock_version
 from callseal.errors import ConfigError
 
@@ -122,7 +123,7 @@ def _ports(config: Config) -> Iterator[Finding]:
         running = _connects(where)
         if running:
             yield Finding(f"{name} port", Verdict.GOOD, f"{where} answers")
-        elif port and not _can_bind(host, port):
+        elif port and not is_free(host, port):
             found = f"{host}:{port} is taken by another program"
             yield Finding(f"{name} port", Verdict.BAD, found, f"set {name}.port, or stop that program")
         else:
@@ -136,16 +137,6 @@ def _connects(where: str) -> bool:
             return True
     except (OSError, ValueError):
         return False
-
-
-def _can_bind(host: str, port: int) -> bool:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-        return True
 
 
 def _passkeys(config: Config) -> Finding:

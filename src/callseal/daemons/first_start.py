@@ -40,7 +40,7 @@ def choose_ports(config: Config, *, anywhere: bool) -> Config:
 
 
 def _settle(name: str, place: Sip | Web, *, anywhere: bool) -> int:
-    if place.port and _is_free(place.host, place.port):
+    if place.port and is_free(place.host, place.port):
         return place.port
     if place.port and not anywhere:
         raise ConfigError(f"{name}.port: {place.host}:{place.port} is taken by another program")
@@ -49,7 +49,8 @@ def _settle(name: str, place: Sip | Web, *, anywhere: bool) -> int:
         return int(probe.getsockname()[1])
 
 
-def _is_free(host: str, port: int) -> bool:
+def is_free(host: str, port: int) -> bool:
+    """Whether a TCP port can be bound here."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
