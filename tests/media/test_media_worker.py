@@ -331,6 +331,8 @@ def test_requests_that_make_no_sense_are_refused(rig: MediaRig) -> None:
         rig.ask("media.dance")
     with pytest.raises(RequestError):
         rig.open(os.urandom(16).hex(), [])
+    with pytest.raises(RequestError):
+        rig.ask("media.open", recording=os.urandom(16).hex(), streams=[{}], started_at="2026-11-24T00:00:00Z")
     with pytest.raises(LimitExceeded):
         rig.open(os.urandom(16).hex(), [call.sender.stream()] * 17)
     call.close()

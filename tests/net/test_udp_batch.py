@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from callseal.errors import Unavailable
+from callseal.net import udp_batch
 from callseal.net.udp_batch import LONGEST_BYTES, UdpBatch, open_pair
 
 
@@ -30,6 +31,25 @@ def test_every_datagram_of_every_socket_is_taken_in_order_over_full_chunks() -> 
     assert _drain(udp, [(pairs[0].rtp.fileno(), 0)]) == []
     for pair in pairs:
         pair.close()
+
+
+def test_a_flooded_socket_is_left_for_the_next_time_and_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(udp_batch, "SOCKET_DATAGRAMS", 32)
+    udp, flooded, quiet = UdpBatch(rows=16), open_pair("127.0.0.1"), open_pair("127.0.0.1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for n in range(100):
+            sender.sendto(bytes([n]), ("127.0.0.1", flooded.port))
+        sender.sendto(b"quiet", ("127.0.0.1", quiet.port))
+    sockets = [(flooded.rtp.fileno(), 0), (quiet.rtp.fileno(), 1)]
+    first = _drain(udp, sockets)
+    assert udp.left_some
+    assert (1, b"quiet") in first
+    rest = []
+    while udp.left_some:
+        rest += _drain(udp, sockets)
+    assert [content for stream, content in first + rest if stream == 0] == [bytes([n]) for n in range(100)]
+    flooded.close()
+    quiet.close()
 
 
 def test_a_datagram_longer_than_a_row_is_cut_and_its_neighbours_are_whole() -> None:

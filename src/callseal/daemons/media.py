@@ -188,15 +188,15 @@ class MediaDaemon:
         for packets, lengths, streams in self._udp.drain(self._sockets):
             rtcp = (packets[:, 1] >= _MUXED_RTCP[0]) & (packets[:, 1] <= _MUXED_RTCP[1])
             if rtcp.any():
-                self.recorder.take_reports(packets[rtcp], lengths[rtcp], streams[rtcp])
+                self.recorder.reports.take(packets[rtcp], lengths[rtcp], streams[rtcp])
                 packets, lengths, streams = packets[~rtcp], lengths[~rtcp], streams[~rtcp]
             self.recorder.take(packets, lengths, streams, began)
-        self.recorder.woke(began)
+        self.recorder.woke(began, all_taken=not self._udp.left_some)
         return began
 
     def _flush(self, began: int) -> None:
         for chunk in self._udp.drain(self._rtcp_sockets):
-            self.recorder.take_reports(*chunk)
+            self.recorder.reports.take(*chunk)
         self.recorder.flush(began)
         for recording in list(self.recorder.recordings.values()):
             if recording.connection == 0 and self.recorder.silent_ms(recording, began) > ORPHAN_MS:

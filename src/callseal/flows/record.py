@@ -18,7 +18,7 @@ from typing import Any, Final, NamedTuple, Protocol
 import numpy as np
 
 from callseal.cards.guard import Batch, keep_mask, make_guards, watch_all
-from callseal.errors import CallsealError, Conflict, NotFound, RequestError
+from callseal.errors import CallsealError, Conflict, NotFound, RequestError, Unavailable
 from callseal.flows.recording import Gap, Recording, VoiceStream
 from callseal.flows.stream_table import EVENT, UNKNOWN, StreamTable
 from callseal.rtp.frames import Frames, join_frames
@@ -136,13 +136,10 @@ class Recorder:
             self._note("TonesWithheld", recording.name, {"part": recording.part, "count": found.count})
         self._held.append(held)
 
-    def take_reports(self, packets: Bytes, lengths: Ints, streams: Ints) -> None:
-        """RTCP: verified, counted, and dropped."""
-        self.reports.take(packets, lengths, streams)
-
-    def woke(self, now_ms: int) -> None:
-        """Every socket was drained, beginning at `now_ms`; drops keys that have had their second."""
-        self._wakes.append(now_ms)
+    def woke(self, now_ms: int, all_taken: bool = True) -> None:
+        """The sockets were drained, beginning at `now_ms`, to the end or not; drops keys that have had their second."""
+        if all_taken:
+            self._wakes.append(now_ms)
         for stream, until_ms in [pair for pair in self._old_keys if pair[1] <= now_ms]:
             self._old_keys.remove((stream, until_ms))
             self.receiver.drop_old_keys(stream)
@@ -210,8 +207,10 @@ class Recorder:
             recording.streams.append(new)
 
     def update_meta(self, recording: Recording, meta: bytes, now_ms: int) -> None:
-        """Newer metadata: one more META message."""
+        """Newer metadata: one more META message. Raises Unavailable while the disk takes no more."""
         recording.meta = meta
+        if not self._spool.has_room:
+            raise Unavailable("spool: expected room for metadata, and too much waits for the disk")
         if recording.writer is not None:
             self._submit(recording.writer.seal_meta(meta, max(0, self.elapsed_ms(recording, now_ms))))
 

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
-from callseal.errors import CallsealError, InternalError, LimitExceeded, PeerError
+from callseal.errors import CallsealError, LimitExceeded, PeerError, RequestError
 from callseal.model.message import Message, MessageDecoder, encode_message, refuse, reply_to
 
 READ_BYTES = 64 << 10
@@ -67,4 +67,7 @@ class MediaServer:
         except CallsealError as error:
             return refuse(request, error)
         except (KeyError, TypeError, ValueError) as error:
-            return refuse(request, InternalError(f"media: {type(error).__name__} in {str(request.get('type'))[:40]}"))
+            return refuse(
+                request,
+                RequestError(f"{str(request['type'])[:40]}: a field is missing or of a wrong type ({type(error).__name__})"),
+            )

@@ -1,7 +1,8 @@
 """UDP by the batch: one socket a stream, drained with recvmmsg(2) into rows of one numpy array.
 
 Source: recvmmsg(2), RFC 3550 section 11 (RTP on an even port, RTCP on the next). Called through cffi's ABI mode: no compiler.
-Invariants: nothing is allocated for a packet; a datagram longer than a row can hold is cut, so its tag cannot verify.
+Invariants: nothing is allocated for a packet; a datagram longer than a row can hold is cut, so its tag cannot verify; one socket
+is read for at most `SOCKET_DATAGRAMS` at a time, so that a flood of it holds up no other.
 """
 
 import socket
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from callseal.errors import Unavailable
 
 ROWS = 2048
+SOCKET_DATAGRAMS = 4 * ROWS
 ROW_BYTES = 1536
 LONGEST_BYTES = ROW_BYTES - 16
 RECEIVE_BUFFER_BYTES = 4 << 20
@@ -62,12 +64,16 @@ class UdpBatch:
         offset = _ffi.offsetof("struct mmsghdr", "msg_len")
         self._lengths = whole[:, offset : offset + 4].view(np.uint32)[:, 0]
         self._streams = np.zeros(rows, np.int64)
+        self.left_some = False
+        """Whether the last drain left datagrams of a flooded socket where they were."""
 
     def drain(self, sockets: Iterable[tuple[int, int]]) -> Iterator[Chunk]:
         """Everything that waits on these (descriptor, stream) sockets, in chunks of at most `rows`, each socket in order."""
         receive, headers, rows = self._library.recvmmsg, self._headers, self._rows
         at = 0
+        self.left_some = False
         for descriptor, stream in sockets:
+            rest = SOCKET_DATAGRAMS
             while True:
                 room = rows - at
                 taken = receive(descriptor, headers + at, room, socket.MSG_DONTWAIT, _ffi.NULL)
@@ -79,6 +85,10 @@ class UdpBatch:
                 yield self._chunk(at)
                 self._wipe(at)
                 at = 0
+                rest -= taken
+                if rest <= 0:
+                    self.left_some = True
+                    break
         if at:
             yield self._chunk(at)
             self._wipe(at)

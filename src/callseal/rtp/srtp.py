@@ -257,6 +257,7 @@ class SrtpReceiver:
     def _add_slot(self, key: _Key, ssrc: int, index: int, parent: int) -> int:
         if len(key.slots) >= MAX_SSRCS or not self._free:
             return -1
+        key.rocs = range(1)  # found: from here on only the hint counts, so that strangers cost little
         slot = self._free.pop()
         self.generation[slot] += 1
         self.parent[slot] = parent

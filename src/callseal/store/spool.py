@@ -18,6 +18,8 @@ from callseal.errors import Unavailable
 from callseal.store.files import make_folder, sync_folder, write_all
 
 QUEUE_BYTES = 64 << 20
+RESERVE_BYTES = 16 << 20
+"""Kept for the ends of parts that are open when the disk takes no more."""
 RETRY_SECONDS = 0.5
 
 
@@ -49,7 +51,7 @@ class SpoolWriter:
     @property
     def has_room(self) -> bool:
         """Whether more may be submitted. Where not, nothing may be sealed: a message left out would end its part."""
-        return self._queued_bytes < QUEUE_BYTES
+        return self._queued_bytes < QUEUE_BYTES - RESERVE_BYTES
 
     def submit(self, frames: bytes) -> int:
         """Queue whole frames; returns the ticket that `done` will name. Raises Unavailable when too much waits."""
