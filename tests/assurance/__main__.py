@@ -46,6 +46,7 @@ def main() -> int:
         "holds": figure.holds(counts),
     }
     path = ROOT / "docs" / "assurance" / f"{arguments.name}.json"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2, ensure_ascii=False))
     return 0 if result["holds"] else 1
