@@ -21,6 +21,7 @@ from callseal.config.settings import Config
 from callseal.daemons.landlock import restrict
 from callseal.daemons.log import set_up_log
 from callseal.daemons.process import die_with_parent, forbid_dumps, lock_memory
+from callseal.store.files import write_atomic
 
 READY_FD = "CALLSEAL_READY_FD"
 _SYSTEM = ("/usr", "/lib", "/lib64", "/etc", "/proc", "/sys/devices/system/cpu", "/dev/urandom", "/dev/random")
@@ -56,10 +57,7 @@ class Lifecycle:
 
     def ready(self, address: str) -> None:
         """Publish where this daemon is reached (`host:port` or a socket's path) in `run/NAME.address`, and say READY."""
-        path = self.config.run / f"{self.name}.address"
-        temporary = path.with_suffix(".new")
-        temporary.write_text(address + "\n", encoding="utf-8")
-        temporary.replace(path)
+        write_atomic(self.config.run / f"{self.name}.address", f"{address}\n".encode())
         if handle := os.environ.pop(READY_FD, ""):
             os.write(int(handle), b"READY\n")
             os.close(int(handle))

@@ -22,6 +22,7 @@ from callseal.config.settings import Config
 from callseal.daemons.lifecycle import READY_FD
 from callseal.errors import Conflict, Unavailable
 from callseal.model.clock import format_time
+from callseal.store.files import write_atomic
 
 ORDER = ("custodian", "watcher", "media", "sip", "web")
 READY_SECONDS = 30.0
@@ -194,10 +195,7 @@ class Supervisor:
             }
             for name, child in self._children.items()
         }
-        path = self._config.run / "supervisor.json"
-        temporary = path.with_suffix(".new")
-        temporary.write_text(json.dumps(state), encoding="utf-8")
-        temporary.replace(path)
+        write_atomic(self._config.run / "supervisor.json", json.dumps(state).encode())
 
 
 def _describe(code: int) -> str:
