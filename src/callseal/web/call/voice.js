@@ -1,0 +1,158 @@
+// The sound between two browsers: one peer connection, relayed, whose keys no script can read (RFC 8829, DTLS-SRTP).
+//
+// Invariants: no microphone is attached and nothing is played before `prove` found the peer's certificate to be the signed one;
+// packets leave at a constant rate for as long as the call lasts (on hold and muted they carry silence), so that their timing
+// says nothing, and a network that has gone away shows within a second.
+
+import { toHex } from "./bytes.js";
+import { hash } from "./kdf.js";
+import { Refused } from "./reasons.js";
+import { checkSdp, keepToProfile, narrow } from "./sdp.js";
+
+const GATHER_MS = 5000;
+const CONNECT_MS = 9000;
+const LOOK_MS = 250;
+
+const after = (milliseconds, make) => new Promise((_, reject) => setTimeout(() => reject(make()), milliseconds));
+
+export class Voice {
+  #proven = false;
+  #microphone = null;
+  #context = null;
+  #watching = null;
+
+  static async create(ice) {
+    const certificate = await RTCPeerConnection.generateCertificate({ name: "ECDSA", namedCurve: "P-256" });
+    return new Voice(ice, certificate);
+  }
+
+  constructor({ urls, username, credential }, certificate) {
+    this.connection = new RTCPeerConnection({
+      iceServers: [{ urls, username, credential }], iceTransportPolicy: "relay", bundlePolicy: "max-bundle",
+      rtcpMuxPolicy: "require", certificates: [certificate],
+    });
+    this.player = new Audio();
+    this.connection.addEventListener("track", ({ track }) => (this.incoming = track));
+  }
+
+  async offer(restart = false) {
+    if (!this.transceiver) {
+      this.transceiver = this.connection.addTransceiver("audio", { direction: "sendrecv" });
+      narrow(this.transceiver);
+    }
+    return this.#describe(await this.connection.createOffer({ iceRestart: restart }));
+  }
+
+  // The offer was verified by the handshake, or by a later message.
+  async answer(offer) {
+    await this.connection.setRemoteDescription({ type: "offer", sdp: offer });
+    if (!this.transceiver) {
+      [this.transceiver] = this.connection.getTransceivers();
+      this.transceiver.direction = "sendrecv";
+      narrow(this.transceiver);
+    }
+    return this.#describe(await this.connection.createAnswer());
+  }
+
+  accept(answer) {
+    return this.connection.setRemoteDescription({ type: "answer", sdp: answer });
+  }
+
+  // Complete with its candidates: they are part of what is hashed.
+  async #describe({ type, sdp }) {
+    await this.connection.setLocalDescription({ type, sdp: keepToProfile(sdp) });
+    const gathered = new Promise((resolve) => {
+      const look = () => this.connection.iceGatheringState === "complete" && resolve();
+      this.connection.addEventListener("icegatheringstatechange", look);
+      look();
+    });
+    await Promise.race([gathered, after(GATHER_MS, () => null)]).catch(() => {});
+    const described = this.connection.localDescription.sdp;
+    if (!/^a=candidate:/m.test(described)) throw new Refused("no-relay");
+    this.fingerprint = toHex(checkSdp(described, type)); // what we promise ourselves keeps to the profile, or is not sent
+    return described;
+  }
+
+  // Connected, and to the certificate that was signed (hex).
+  async prove(fingerprint) {
+    await Promise.race([this.#connected(), after(CONNECT_MS, () => new Refused("no-media"))]);
+    if (!(await this.isStill(fingerprint))) throw new Refused("fingerprint");
+    this.#proven = true;
+  }
+
+  // Whether the peer's certificate itself is the signed one.
+  async isStill(fingerprint) {
+    const [certificate] = this.transceiver.sender.transport.getRemoteCertificates();
+    return certificate !== undefined && toHex(await hash(certificate)) === fingerprint;
+  }
+
+  #connected() {
+    return new Promise((resolve, reject) => {
+      const look = () => {
+        if (this.connection.connectionState === "connected") resolve();
+        if (["failed", "closed"].includes(this.connection.connectionState)) reject(new Refused("no-media"));
+      };
+      this.connection.addEventListener("connectionstatechange", look);
+      look();
+    });
+  }
+
+  // Speak and hear. The microphone is ours to stop when the call is over.
+  async open(stream) {
+    if (!this.#proven) throw new Refused("fingerprint", "the peer is not proven");
+    [this.#microphone] = stream.getAudioTracks();
+    await this.transceiver.sender.replaceTrack(this.#microphone);
+    this.player.srcObject = new MediaStream([this.incoming]);
+    await this.player.play();
+  }
+
+  mute(value) {
+    this.#microphone.enabled = !value;
+  }
+
+  async use(stream) {
+    const [track] = stream.getAudioTracks();
+    track.enabled = this.#microphone.enabled;
+    if (this.transceiver.sender.track === this.#microphone) await this.transceiver.sender.replaceTrack(track);
+    this.#microphone.stop();
+    this.#microphone = track;
+  }
+
+  // Silence goes out and nothing comes in, at the same rate as speech.
+  async hold() {
+    this.#context ??= new AudioContext();
+    const silence = this.#context.createMediaStreamDestination();
+    await this.transceiver.sender.replaceTrack(silence.stream.getAudioTracks()[0]);
+    this.player.muted = true;
+  }
+
+  async resume() {
+    await this.transceiver.sender.replaceTrack(this.#microphone);
+    this.player.muted = false;
+  }
+
+  // Calls `tell` with how long no packet has come, in milliseconds, four times a second.
+  watch(tell) {
+    let [packets, since] = [-1, performance.now()];
+    this.#watching = setInterval(async () => {
+      const received = await this.#packetsReceived();
+      if (received !== packets) [packets, since] = [received, performance.now()];
+      tell(performance.now() - since);
+    }, LOOK_MS);
+  }
+
+  async #packetsReceived() {
+    let received = 0;
+    const report = await this.transceiver.receiver.getStats().catch(() => new Map());
+    report.forEach((item) => (received += item.type === "inbound-rtp" ? item.packetsReceived : 0));
+    return received;
+  }
+
+  close() {
+    clearInterval(this.#watching);
+    this.connection.close();
+    this.#microphone?.stop();
+    this.#context?.close();
+    this.player.srcObject = null;
+  }
+}
