@@ -22,7 +22,7 @@ TEXTS = {
     "type": r"[A-Z][A-Za-z]+",
     "at": _TIME,
     "source": r"[a-z]{1,16}(-\d{1,3})?",
-    "action": "listen|export|metadata|hold|release|erase|invite|revoke|policy|people",
+    "action": "listen|export|metadata|hold|release|erase|invite|revoke|policy|people|enrol_device|revoke_device",
     "decision": "allow|deny",
     "driver": _WORD,
     "event": "CallStarted|CallUpdated|CallEnded|OfferRefused|PeerRefused|BadRequest|PartStarted|Sealed|Gap|TonesWithheld"
@@ -49,14 +49,15 @@ TEXTS = {
     "witness": r"[0-9a-f]{8}",
 }
 DIGESTS = {
-    "assertion", "card_sha256", "certificate", "credential", "detail", "digest", "header_sha256", "last_commitment",
-    "object_sha256", "policy", "previous_root", "public_key_sha256", "request", "root", "row_sha256", "vkey_sha256",
+    "assertion", "card_sha256", "certificate", "credential", "detail", "device", "digest", "header_sha256", "kid",
+    "last_commitment", "manifest", "object_sha256", "policy", "previous_root", "public_key_sha256", "request", "root",
+    "row_sha256", "vkey_sha256",
 }  # fmt: skip
 TEXTS |= dict.fromkeys(DIGESTS, _DIGEST)
 
 COUNTS = {
     "cell", "count", "duration_ms", "epoch", "gap_ms", "gaps", "index", "leaf", "messages", "n", "part", "parts",
-    "previous_size", "size", "status", "through", "v",
+    "previous_size", "sequence", "size", "status", "through", "v",
 }  # fmt: skip
 
 _PERSON = "by role method weaker assertion request policy detail"
@@ -90,6 +91,9 @@ TYPES = {
     "Event": ("event", "through what part digest who role why status count detail reason"),
     "RefusalsCounted": ("kind count", "through why"),
     "CheckpointWitnessed": ("size root witness", "origin"),
+    "DeviceEnrolled": ("device who not_after", _PERSON),
+    "DeviceRevoked": ("device who", f"why {_PERSON}"),
+    "ManifestPublished": ("sequence manifest kid", "not_after count"),
 }
 
 

@@ -32,6 +32,7 @@ class History:
     final: dict[int, int] = field(default_factory=dict)
     certificates: set[str] = field(default_factory=set)
     newest: str = ""
+    manifest: Entry | None = None
 
     def destroyed_by(self, recording: str, group: str | None) -> int | None:
         """The index of the entry that destroyed a recording, alone or with its group; a hold on it keeps it from the latter."""
@@ -98,6 +99,11 @@ def _take(index: int, entry: Entry, history: History, report: Report) -> None:
         case "GroupDestroyed":
             history.groups.setdefault(entry["group"], index)
             _finish(index, index, entry, history)
+        case "ManifestPublished":
+            before = history.manifest
+            if entry["sequence"] != (before["sequence"] if before else 0) + 1 or (before and before["kid"] != entry["kid"]):
+                report.find("log entry", where, "its manifest does not follow the one before it, or another root key signed it")
+            history.manifest = entry
         case "DestructionFinal":
             if entry["index"] not in {*history.destroyed.values(), *history.groups.values()}:
                 report.find("log entry", where, "it ends a destruction that was never logged")

@@ -29,11 +29,12 @@ class Key(NamedTuple):
 
 
 class Head(NamedTuple):
-    """What a checkpoint says."""
+    """What a checkpoint says; `manifest` is sequence and digest of the newest manifest, where one was published."""
 
     origin: str
     size: int
     root: bytes
+    manifest: tuple[int, str] | None = None
 
 
 def read_key(line: str) -> Key:
@@ -77,14 +78,17 @@ def open_note(note: bytes, key: Key) -> str:
 
 
 def read_head(text: str) -> Head:
-    """A checkpoint's text: origin, size and root."""
+    """A checkpoint's text: origin, size and root, and perhaps the line that names the newest manifest."""
     lines = text.split("\n")
-    if len(lines) != 4 or not lines[0] or lines[3]:
+    if len(lines) not in (4, 5) or not lines[0] or lines[-1]:
         raise Bad("it is not a checkpoint of origin, size and root")
+    line = re.fullmatch(r"manifest ([1-9][0-9]{0,15}) ([0-9a-f]{64})", lines[3]) if len(lines) == 5 else None
+    if len(lines) == 5 and line is None:
+        raise Bad("it has a line after its root that does not name a manifest")
     root = _unbase64(lines[2])
     if re.fullmatch(r"0|[1-9][0-9]{0,17}", lines[1]) is None or len(root) != 32:
         raise Bad("its size or root cannot be read")
-    return Head(lines[0], int(lines[1]), root)
+    return Head(lines[0], int(lines[1]), root, (int(line[1]), line[2]) if line else None)
 
 
 def hash_leaf(entry: bytes) -> bytes:

@@ -54,6 +54,9 @@ def _verify(source: Source, vkey: str | None, old: bytes | None, old_name: str, 
     if old is not None:
         check_since(old, old_name, log, report)
     history = follow(read_entries(log, report), report)
+    last = history.manifest
+    if log.head.manifest != ((last["sequence"], last["manifest"]) if last else None):
+        report.find("checkpoint", "log/checkpoint", "the manifest it names is not the newest that the log has")
     check_cards(source, log, history, report)
     check_recordings(source, history, _pack(source, report), recording, report)
     check_certificates(source, history, report)

@@ -19,6 +19,7 @@ SAMPLES = {
     "count": 4, "credential": DIGEST, "decision": "allow", "detail": DIGEST, "digest": DIGEST, "driver": "file", "duration_ms": 5,
     "epoch": 1, "event": "CallStarted", "gap_ms": 0, "gaps": 0, "group": "general/2026-11-24", "header_sha256": DIGEST,
     "hold": RECORDING, "index": 2, "kind": "web", "last_commitment": DIGEST, "leaf": 1, "messages": 3, "method": "passkey",
+    "device": DIGEST, "kid": DIGEST, "manifest": DIGEST, "sequence": 1,
     "not_after": "2026-12-01T00:00:00.000Z", "object_sha256": DIGEST, "origin": "callseal/2026", "part": 0, "parts": 1,
     "policy": DIGEST, "previous_origin": "callseal/2025", "previous_root": DIGEST, "previous_size": 8, "public_key_sha256": DIGEST,
     "range": [0, 1000], "reason": "bye", "reason_class": "complaint", "request": DIGEST, "role": "compliance_officer",

@@ -18,7 +18,7 @@ MAX_LINES = 16
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The head of a log: origin, number of entries, root hash (32 bytes), and extension lines (we write none)."""
+    """The head of a log: origin, number of entries, root hash (32 bytes), extension lines (ours: the newest manifest)."""
 
     origin: str
     size: int

@@ -4,12 +4,15 @@ C2SP tlog-cosignature, version 1 with Ed25519 (signature type 4). Invariant: the
 cannot be moved to another.
 """
 
+import base64
+import binascii
 import struct
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from callseal.audit.note import Signature, check_name, make_key_id, verify_ed25519
+from callseal.errors import TamperedError
 
 COSIGNATURE_V1 = 4
 _TIMESTAMP = struct.Struct(">Q")
@@ -37,6 +40,27 @@ class CosignatureVerifier:
             return False
         at = timestamp_of(signature)
         return at <= _MAX_TIMESTAMP and verify_ed25519(self.public_key, signature[_TIMESTAMP.size :], _message(text, at))
+
+
+    def vkey(self) -> str:
+        """The key as one line: name + key id + base64(type ‖ key)."""
+        encoded = base64.b64encode(bytes([COSIGNATURE_V1]) + self.public_key).decode()
+        return f"{self.name}+{self.key_id.hex()}+{encoded}"
+
+
+def parse_cosigner(line: str) -> CosignatureVerifier:
+    """Read one witness's verifier key line, in its one spelling; raises TamperedError."""
+    name, _, rest = line.partition("+")
+    try:
+        key = base64.b64decode(rest.partition("+")[2], validate=True)
+    except (ValueError, binascii.Error) as error:
+        raise TamperedError("witness key: expected NAME+ID+KEY") from error
+    if len(key) != 33 or key[0] != COSIGNATURE_V1:
+        raise TamperedError("witness key: expected a cosignature key")
+    verifier = CosignatureVerifier(name, key[1:])
+    if verifier.vkey() != line:
+        raise TamperedError("witness key: expected the key's own id, got another")
+    return verifier
 
 
 def timestamp_of(signature: bytes) -> int:

@@ -98,13 +98,13 @@ class LogState:
                 joined = peak if joined is None else node_hash(peak, joined)
         return root_hash([]) if joined is None else joined
 
-    def head(self) -> Checkpoint:
-        """Origin, size and root."""
-        return Checkpoint(self.origin, self.size, self.root())
+    def head(self, extensions: tuple[str, ...] = ()) -> Checkpoint:
+        """Origin, size and root, and the extension lines that the owner of the log adds."""
+        return Checkpoint(self.origin, self.size, self.root(), extensions)
 
-    def checkpoint(self, signer: Signer) -> Write:
+    def checkpoint(self, signer: Signer, extensions: tuple[str, ...] = ()) -> Write:
         """The signed checkpoint: to be written last."""
-        return Write(CHECKPOINT_PATH, sign_checkpoint(self.head(), signer))
+        return Write(CHECKPOINT_PATH, sign_checkpoint(self.head(extensions), signer))
 
     def superseded(self, since: "LogState") -> list[str]:
         """Folders of partial tiles that are full by now: they may be removed once this state's checkpoint is durable."""

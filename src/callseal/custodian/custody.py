@@ -55,6 +55,15 @@ class Place:
         return self.data / "cards"
 
     @property
+    def devices(self) -> Path:
+        """Device keys by their digest."""
+        return self.data / "custodian" / "devices.json"
+
+    def manifest(self, digest: str) -> Path:
+        """The note of the manifest of this digest."""
+        return self.data / "custodian" / "manifests" / f"{digest}.note"
+
+    @property
     def first_run(self) -> Path:
         """The first two invitations."""
         return self.data / "custodian" / "first-run.json"

@@ -36,6 +36,9 @@ class History:
         self.cell = 0
         self.destroyed_cell = 0
         self.erased: list[datetime] = []
+        self.devices: dict[str, dict[str, Any]] = {}
+        self.manifest: dict[str, Any] | None = None
+        self.manifest_index = 0
         self._entries: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         self._in_group: dict[str, set[str]] = {}
 
@@ -56,6 +59,12 @@ class History:
         elif kind == "RecordingDestroyed" and what in self.recordings:
             self.recordings[what].destroyed = True
             self.erased.append(parse_time(entry["at"]))
+        elif kind == "DeviceEnrolled":
+            self.devices[entry["device"]] = entry
+        elif kind == "DeviceRevoked" and entry["device"] in self.devices:
+            self.devices[entry["device"]] = dict(self.devices[entry["device"]], revoked=True)
+        elif kind == "ManifestPublished":
+            self.manifest, self.manifest_index = entry, index
         if kind in _SHOWN and what is not None:
             self._entries.setdefault(what, []).append((index, entry))
 

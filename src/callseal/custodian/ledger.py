@@ -81,7 +81,7 @@ class Ledger:
         state, writes = self._state.append(entries)
         self._broken = True
         try:
-            for path, data in [*writes, state.checkpoint(self._signer)]:
+            for path, data in [*writes, state.checkpoint(self._signer, self._extensions(read))]:
                 target = self._folder / path
                 make_folder(target.parent)
                 write_whole(target, data)
@@ -94,6 +94,12 @@ class Ledger:
         for offset, entry in enumerate(read):
             self.history.take(first + offset, entry)
         return first
+
+    def _extensions(self, ahead: Sequence[dict[str, Any]]) -> tuple[str, ...]:
+        """The line that names the newest manifest (docs/spec/private-call.md section 4), once there is one."""
+        published = [entry for entry in ahead if entry["type"] == "ManifestPublished"]
+        newest = published[-1] if published else self.history.manifest
+        return () if newest is None else (f"manifest {newest['sequence']} {newest['manifest']}",)
 
     def check(self) -> None:
         """Raises Unavailable after a failed write."""

@@ -15,6 +15,7 @@ from callseal.audit import canonical
 from callseal.authn.challenge import challenge_of
 from callseal.authn.passkey import request_options
 from callseal.custodian.custody import Custody
+from callseal.custodian.device_book import DEVICE_ACTIONS, read_device_request
 from callseal.custodian.leaf import is_held, known, leaf_key
 from callseal.custodian.people import live_person, verify_one_time_code, verify_passkey
 from callseal.errors import CallsealError, Denied, Destroyed, NotFound, RequestError
@@ -76,6 +77,8 @@ def begin_request(custody: Custody, message: dict[str, Any], now: datetime) -> d
         if not isinstance(message.get("who"), str) or message["who"] not in custody.state.people:
             raise NotFound("who: expected a person who enrolled here")
         asked = {"who": message["who"]}
+    elif action in DEVICE_ACTIONS:
+        asked = read_device_request(custody, str(action), message, now)
     else:
         raise RequestError("action: expected one that a person can ask for")
     request: dict[str, Any] = {"v": 1, "at": format_time(now), "person": name, "action": action, **asked}

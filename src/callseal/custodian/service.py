@@ -12,7 +12,9 @@ from callseal.custodian.adoption import adopt_part, find_tokens, report_sealed
 from callseal.custodian.card import rotate_cards
 from callseal.custodian.custody import Custody
 from callseal.custodian.destruction import destroy_due, erase_recordings, find_due, finish_pending
+from callseal.custodian.device import enrol_device, list_devices, revoke_device
 from callseal.custodian.holding import check_policy, list_holds, place_hold, release_hold
+from callseal.custodian.manifest import current_manifest, publish_manifest
 from callseal.custodian.opening import open_recordings, read_history
 from callseal.custodian.people import (
     begin_enrolment,
@@ -124,4 +126,9 @@ ANSWERS: Final[dict[str, Answer]] = {
     "erase": erase_recordings,
     "people.list": lambda custody, message, now: {"people": list_people(custody)},
     "person.revoke": _revoke,
+    "device.enrol": enrol_device,
+    "device.revoke": revoke_device,
+    "device.list": lambda custody, message, now: list_devices(custody, now),
+    "manifest.current": lambda custody, message, now: current_manifest(custody),
+    "manifest.publish": publish_manifest,
 }

@@ -15,7 +15,7 @@ from callseal.errors import ConfigError
 
 OPENING_ACTIONS: Final = ("listen", "export", "metadata")
 RECORDING_ACTIONS: Final = (*OPENING_ACTIONS, "hold", "release", "erase")
-INSTALLATION_ACTIONS: Final = ("invite", "revoke", "read_log", "manage")
+INSTALLATION_ACTIONS: Final = ("invite", "revoke", "enrol_device", "revoke_device", "read_log", "manage")
 ACTIONS: Final = RECORDING_ACTIONS + INSTALLATION_ACTIONS
 
 
