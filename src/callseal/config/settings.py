@@ -69,6 +69,34 @@ class Retention:
 
 
 @dataclass(frozen=True)
+class Private:
+    """Private calls between two browsers (docs/spec/private-call.md): the customers' page, its relay, its witness."""
+
+    enabled: bool = False
+    host: str = "127.0.0.1"
+    port: int = 8081
+    origin: str = ""
+    """Where customers reach the page; empty: `http://localhost:PORT`."""
+    page_origins: str = ""
+    """Other origins that serve the page and connect here (split hosting), separated by spaces."""
+    phone: str = ""
+    public: bool = True
+    """Whether anybody may call on the public link; invitations work either way."""
+    keep_days: int = 30
+    longest_invitation_days: int = 30
+    witness: str = "local"
+    """`local`: a witness on this machine, which proves little; else `https://HOST` and `witness_key`."""
+    witness_key: str = ""
+    turn_host: str = "127.0.0.1"
+    turn_port: int = 3478
+    turn_urls: str = ""
+    """Another coturn's URLs, separated by spaces; empty: our own, supervised here."""
+    turn_secret_file: str = ""
+    """The secret shared with coturn; empty: one is made in the data folder."""
+    turn_external_ip: str = ""
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings. `data` is the only folder Callseal writes to."""
 
@@ -80,6 +108,7 @@ class Config:
     web: Web = field(default_factory=Web)
     custody: Custody = field(default_factory=Custody)
     retention: Retention = field(default_factory=Retention)
+    private: Private = field(default_factory=Private)
 
     @property
     def run(self) -> Path:
@@ -94,6 +123,22 @@ class Config:
     def media_socket(self, worker: int) -> Path:
         """Where a media worker takes its orders."""
         return self.run / f"media-{worker}.sock"
+
+    @property
+    def private_origin(self) -> str:
+        """Where customers find the page of private calls."""
+        return self.private.origin or f"http://localhost:{self.private.port}"
+
+    @property
+    def turn_secret(self) -> Path:
+        """The secret that web shares with coturn."""
+        return Path(self.private.turn_secret_file) if self.private.turn_secret_file else self.data / "turn" / "secret"
+
+    @property
+    def turn_urls(self) -> list[str]:
+        """Where browsers find the relay."""
+        own = f"turn:{self.private.turn_host}:{self.private.turn_port}"
+        return self.private.turn_urls.split() or [f"{own}?transport=udp", f"{own}?transport=tcp"]
 
     @property
     def database_url(self) -> str:
