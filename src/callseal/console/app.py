@@ -18,15 +18,15 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.requests import Request
 
 from callseal.config.settings import Config
-from callseal.console import call, calls, enrol, export, files, health, listen, log, people, signin
+from callseal.console import call, calls, enrol, export, files, health, listen, log, people, private, signin
 from callseal.console.live import NEWEST, LiveFeed
-from callseal.console.parts import Note, Parts
+from callseal.console.parts import Note, Parts, PrivateDesk
 from callseal.flows.open import Asks
 from callseal.flows.opened import OpenedRecording
 from callseal.flows.sealed_part import ReadsObjects
 from callseal.store.database import Database
 from callseal.web.answers import answer_errors
-from callseal.web.guards import LOG_READERS, PEOPLE_KEEPERS, READERS, SIGNED_IN, check_routes
+from callseal.web.guards import LOG_READERS, PEOPLE_KEEPERS, PRIVATE_CALLERS, READERS, SIGNED_IN, check_routes
 from callseal.web.headers import Gate
 from callseal.web.limits import Attempts
 from callseal.web.openings import Openings
@@ -36,14 +36,14 @@ from callseal.web.sessions import Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SWEEP_SECONDS: Final = 5.0
-PAGES: Final = (files, signin, enrol, calls, call, listen, export, log, people, health)
+PAGES: Final = (files, signin, enrol, calls, call, listen, export, log, people, health, private)
 
 router = APIRouter()
 
 
 def make_parts(
     config: Config, keyring: Asks, database: Database, objects: ReadsObjects, note: Note,
-    clock: Callable[[], float], now: Callable[[], datetime],
+    clock: Callable[[], float], now: Callable[[], datetime], private: PrivateDesk | None = None,
 ) -> Parts:  # fmt: skip
     """What the console works with. `config.web.port` is the port that browsers use."""
     origin = config.web.origin or f"http://localhost:{config.web.port}"
@@ -51,7 +51,7 @@ def make_parts(
     return Parts(
         config=config,
         origins=Origins(origin, config.web.rp_id),
-        pages=Pages(TEMPLATES, config.business, pages_of=pages_of),
+        pages=Pages(TEMPLATES, config.business, pages_of=lambda session: pages_of(session, private=private is not None)),
         keyring=keyring,
         database=database,
         objects=objects,
@@ -62,13 +62,15 @@ def make_parts(
         note=note,
         clock=clock,
         now=now,
+        private=private,
     )
 
 
-def pages_of(session: Session) -> list[tuple[str, str]]:
+def pages_of(session: Session, *, private: bool = False) -> list[tuple[str, str]]:
     """The pages that a person's role may see, in the order of the bar at the top."""
     places = (
         ("/calls", "Calls", READERS),
+        *((("/private", "Private calls", PRIVATE_CALLERS),) if private else ()),
         ("/log", "Log", LOG_READERS),
         ("/health", "Health", READERS),
         ("/people", "People", PEOPLE_KEEPERS),

@@ -1,6 +1,6 @@
 """What the console is given to work with; a daemon fills it in, a test with the same real parts."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,6 +11,7 @@ from callseal.config.settings import Config
 from callseal.console.live import LiveFeed
 from callseal.flows.open import Asks
 from callseal.flows.opened import OpenedRecording
+from callseal.flows.private_call import Switchboard
 from callseal.flows.sealed_part import ReadsObjects
 from callseal.store.database import Database
 from callseal.web.limits import Attempts
@@ -21,6 +22,16 @@ from callseal.web.sessions import Sessions
 
 Note = Callable[[str, str | None, dict[str, Any]], None]
 """Writes one event: type, recording or None, data (ids only)."""
+
+
+@dataclass(frozen=True)
+class PrivateDesk:
+    """What private calls work with, where they are switched on."""
+
+    switchboard: Switchboard
+    trust: Callable[[], Awaitable[dict[str, Any]]]
+    page_origin: str
+    longest_invitation_days: int
 
 
 @dataclass(frozen=True)
@@ -40,6 +51,7 @@ class Parts:
     note: Note
     clock: Callable[[], float]
     now: Callable[[], datetime]
+    private: PrivateDesk | None = None
 
 
 def parts_of(request: Request) -> Parts:

@@ -8,7 +8,7 @@ from pathlib import Path
 from callseal.config.settings import load_config
 from callseal.errors import CallsealError, answer_for
 
-NAMES = ("custodian", "watcher", "media", "sip", "web")
+NAMES = ("custodian", "watcher", "media", "sip", "web", "witness", "turn")
 
 
 def main() -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from callseal.config.settings import Config, Sip, Web
+from callseal.config.settings import Config, Private, Sip, Web
 from callseal.errors import ConfigError
 
 SOCKET_PATH_LIMIT = 100  # sun_path holds 108 bytes (unix(7)); the longest name in run/ needs some of them
@@ -36,10 +36,15 @@ def choose_ports(config: Config, *, anywhere: bool) -> Config:
         config,
         sip=replace(config.sip, port=_settle("sip", config.sip, anywhere=anywhere)),
         web=replace(config.web, port=_settle("web", config.web, anywhere=anywhere)),
+        private=_settle_private(config.private, anywhere=anywhere),
     )
 
 
-def _settle(name: str, place: Sip | Web, *, anywhere: bool) -> int:
+def _settle_private(private: Private, *, anywhere: bool) -> Private:
+    return replace(private, port=_settle("private", private, anywhere=anywhere)) if private.enabled else private
+
+
+def _settle(name: str, place: Sip | Web | Private, *, anywhere: bool) -> int:
     if place.port and is_free(place.host, place.port):
         return place.port
     if place.port and not anywhere:
@@ -63,7 +68,7 @@ def is_free(host: str, port: int) -> bool:
 def write_settled(config: Config) -> Path:
     """Write the settings as settled to `run/callseal.toml`, which every daemon reads; returns its path."""
     lines = [f'data = "{config.data}"', f"business = {_toml(config.business)}", f"log_level = {_toml(config.log_level)}"]
-    for section in ("sip", "media", "web", "custody", "retention"):
+    for section in ("sip", "media", "web", "custody", "retention", "private"):
         lines.append(f"\n[{section}]")
         lines += [f"{key} = {_toml(value)}" for key, value in vars(getattr(config, section)).items()]
     path = config.run / "callseal.toml"

@@ -20,17 +20,25 @@ from typing import IO
 
 from callseal.config.settings import Config
 from callseal.daemons.lifecycle import READY_FD
+from callseal.daemons.turn import find_coturn
 from callseal.errors import Conflict, Unavailable
 from callseal.model.clock import format_time
 from callseal.store.files import write_atomic
 
-ORDER = ("custodian", "watcher", "media", "sip", "web")
 READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 10.0
 START_TRIES = 3
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def order_of(config: Config) -> tuple[str, ...]:
+    """The daemons of this installation, in the order in which they start."""
+    private = config.private
+    witness = ("witness",) if private.enabled and private.witness == "local" else ()
+    turn = ("turn",) if private.enabled and not private.turn_urls and find_coturn() else ()
+    return ("custodian", *witness, "watcher", "media", "sip", *turn, "web")
 
 
 @dataclass
@@ -66,7 +74,7 @@ class Supervisor:
         self._config = config
         self._config_file = config_file
         self._tell = tell
-        self._children = {name: Child(name) for name in ORDER}
+        self._children = {name: Child(name) for name in order_of(config)}
         self.stopping = asyncio.Event()
 
     def pid(self, name: str) -> int | None:

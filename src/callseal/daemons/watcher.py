@@ -16,7 +16,9 @@ from typing import Any
 
 import structlog
 
+from callseal.audit.cosignature import CosignatureVerifier, parse_cosigner
 from callseal.config.settings import Config
+from callseal.connectors.witness import HttpWitness, LocalWitness
 from callseal.daemons.lifecycle import Lifecycle, start
 from callseal.errors import CallsealError, Unavailable
 from callseal.flows.alert import Watch
@@ -25,18 +27,23 @@ from callseal.flows.dispose import Disposal
 from callseal.flows.drain import Drain
 from callseal.flows.metrics import write_gauges
 from callseal.flows.relay import Relay
+from callseal.flows.witness import Witnessing, read_witness_key
 from callseal.keyring.client import Keyring
 from callseal.model.message import Message
 from callseal.notify.journal import announce
 from callseal.store.database import Database
 from callseal.store.events import EventWriter
+from callseal.store.files import make_folder
 from callseal.store.objects import ObjectStore
+from callseal.store.private_calls import forget
 
 ROUND_SECONDS = 0.2
 ALERT_EVERY = timedelta(seconds=2)
 DISPOSE_EVERY = timedelta(seconds=60)
 DRAIN_EVERY = timedelta(minutes=10)
 PROBE_EVERY = timedelta(seconds=5)
+WITNESS_EVERY = timedelta(seconds=2)
+FORGET_EVERY = timedelta(minutes=10)
 LONGEST_PAUSE_SECONDS = 5.0
 
 
@@ -71,6 +78,8 @@ class Watcher:
         self._disposal = Disposal(database, objects, self.keyring)
         self._drain = Drain(database, self.keyring, self.capture.spool)
         self._watch = Watch(database, config.data, announce)
+        self._keep_days = config.private.keep_days
+        self._witnessing = make_witnessing(config)
         self._next: dict[str, datetime] = {}
         self._was_away = False
         self._log = structlog.get_logger()
@@ -84,6 +93,10 @@ class Watcher:
             done &= await self._try("dispose", self._disposal.step(now))
         if self._is_time("drain", now, DRAIN_EVERY):
             done &= await self._try("drain", self._drain.step())
+        if self._witnessing is not None and self._is_time("witness", now, WITNESS_EVERY):
+            done &= await self._try("witness", self._witnessing.step(now))
+        if self._is_time("forget", now, FORGET_EVERY):
+            done &= await self._try("forget", self._forget(now))
         if self.keyring.away_since is not None and self._is_time("probe", now, PROBE_EVERY):
             await self._try("probe", self.keyring.ask("status"))
         self._note_absence(now)
@@ -91,6 +104,10 @@ class Watcher:
             done &= await self._try("alert", self._tell(now, began))
         self._events.sync()
         return done
+
+    async def _forget(self, now: datetime) -> None:
+        with self._database.write() as connection:
+            forget(connection, self._keep_days, now)
 
     async def _tell(self, now: datetime, began: float) -> None:
         spool_age = self.capture.waiting_age(now)
@@ -130,6 +147,21 @@ class Watcher:
         self._was_away = is_away
 
 
+def make_witnessing(config: Config) -> Witnessing | None:
+    """The witness of the settings, where private calls ask for one. Raises ConfigError, TamperedError."""
+    private, data = config.private, config.data
+    if not private.enabled:
+        return None
+    if private.witness != "local":
+        key = parse_cosigner(private.witness_key)
+        return Witnessing(data / "log", data / "witness", HttpWitness(private.witness), lambda: key)
+
+    def local_key() -> CosignatureVerifier:
+        return read_witness_key(data / "witness-key" / "witness.vkey")
+
+    return Witnessing(data / "log", data / "witness", LocalWitness(config.run / "witness.address"), local_key)
+
+
 def run(config: Config) -> int:
     """Watch until stopped; returns the exit code."""
     lifecycle = start("watcher", config)
@@ -137,8 +169,14 @@ def run(config: Config) -> int:
     database = Database(config.database_url)
     database.migrate()  # 1
     writes = [data / name for name in ("database", "objects", "spool", "events/watcher")]
+    reads = [data / "events"]
+    if config.private.enabled:
+        make_folder(data / "log")
+        make_folder(data / "witness-key")
+        writes.append(data / "witness")
+        reads += [data / "log", data / "witness-key"]
     (data / "events").mkdir(parents=True, exist_ok=True, mode=0o700)
-    lifecycle.confine(read=[data / "events"], write=[config.run, *writes])
+    lifecycle.confine(read=reads, write=[config.run, *writes], connect=config.private.enabled)
     with EventWriter(data / "events", "watcher") as events:
         return lifecycle.run(lambda: _watch(lifecycle, config, database, events))
 

@@ -1,6 +1,6 @@
-"""The web daemon: the console on one socket, shut in so that it reads sealed objects and the log, and no key.
+"""The web daemon: the console on one socket, the customers' page of private calls on another, shut in without any key.
 
-1. Bind the socket, bring the database to this version. 2. Shut the process in. 3. Wire the console's parts.
+1. Bind the sockets, bring the database to this version. 2. Shut the process in. 3. Wire the console's parts.
 4. Serve until stopped; live pages are let go first.
 
 Invariants: nothing that this process can read opens a recording; keys come from the custodian for one opening, to memory only.
@@ -20,12 +20,14 @@ import uvicorn
 from callseal.config.settings import Config
 from callseal.console.app import make_app, make_parts
 from callseal.daemons.lifecycle import Lifecycle, start
+from callseal.daemons.private_line import make_private, prepare_turn_secret
 from callseal.errors import ConfigError
 from callseal.keyring.client import Keyring
 from callseal.store.database import Database
 from callseal.store.events import EventWriter
-from callseal.store.files import make_folder
+from callseal.store.files import make_folder, write_atomic
 from callseal.store.objects import ObjectStore
+from callseal.web.line import FRAME_LIMIT_BYTES
 
 BACKLOG = 256
 CONNECTIONS = 1000
@@ -35,11 +37,14 @@ GRACE_SECONDS = 3
 def run(config: Config) -> int:
     """Serve the console until stopped; returns the exit code. Raises ConfigError where the port is taken."""
     lifecycle = start("web", config)
-    listener = _bind(config)  # 1
+    listeners = [_bind("web", config.web.host, config.web.port)]  # 1
+    if config.private.enabled:
+        listeners.append(_bind("private", config.private.host, config.private.port))
     database = Database(config.database_url)
     database.migrate()
     data = config.data
-    shown = [data / name for name in ("objects", "log", "spool")]
+    shown = [data / name for name in ("objects", "log", "spool", "witness")]
+    secret = prepare_turn_secret(config) if config.private.enabled else ""
     for folder in shown:
         make_folder(folder)
     lifecycle.confine(  # 2
@@ -54,7 +59,7 @@ def run(config: Config) -> int:
             events.sync()
 
         async def main() -> int:
-            return await _serve(lifecycle, config, listener, database, note)
+            return await _serve(lifecycle, config, listeners, database, note, secret)
 
         return lifecycle.run(main)
 
@@ -62,7 +67,7 @@ def run(config: Config) -> int:
 class _Server(uvicorn.Server):
     """Uvicorn without its own signal handlers, for the lifecycle has them; `when_started` is called when it listens."""
 
-    when_started: Callable[[], None]
+    when_started: Callable[[], None] = staticmethod(lambda: None)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -74,37 +79,60 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def _serve(lifecycle: Lifecycle, config: Config, listener: socket.socket, database: Database, note: Any) -> int:
+async def _serve(
+    lifecycle: Lifecycle, config: Config, listeners: list[socket.socket], database: Database, note: Any, secret: str
+) -> int:
     keyring = Keyring(config.custodian_socket)
     objects = ObjectStore(config.data / "objects")
-    parts = make_parts(config, keyring, database, objects, note, time.monotonic, lambda: datetime.now(UTC))  # 3
-    server = _Server(
-        uvicorn.Config(
-            make_app(parts), log_config=None, access_log=False, server_header=False, proxy_headers=False, ws="none",
-            limit_concurrency=CONNECTIONS, backlog=BACKLOG, timeout_keep_alive=30, timeout_graceful_shutdown=GRACE_SECONDS,
-        )
-    )  # fmt: skip
-    host, port = listener.getsockname()[:2]
-    server.when_started = lambda: lifecycle.ready(f"{host}:{port}")
+    private = make_private(config, keyring, database, secret) if len(listeners) > 1 else None
+    parts = make_parts(  # 3
+        config, keyring, database, objects, note, time.monotonic, lambda: datetime.now(UTC), private.desk if private else None
+    )
+    servers = [_server(make_app(parts))]
+    if private is not None:
+        servers.append(_server(private.portal))
+        _publish(config, "private", listeners[1])
+    host, port = listeners[0].getsockname()[:2]
+    servers[-1].when_started = lambda: lifecycle.ready(f"{host}:{port}")
     note("WorkerStarted", None, {"instance": f"web-{os.getpid()}", "pid": os.getpid()})
-    serving = asyncio.create_task(server.serve([listener]))  # 4
+    ticking = asyncio.create_task(private.tick()) if private is not None else None
+    serving = {asyncio.create_task(server.serve([listener])) for server, listener in zip(servers, listeners, strict=True)}  # 4
     stopped = asyncio.create_task(lifecycle.stopping.wait())
-    await asyncio.wait({serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    await asyncio.wait({*serving, stopped}, return_when=asyncio.FIRST_COMPLETED)
     parts.live.stop()
-    server.should_exit = True
-    await serving
+    if private is not None and ticking is not None:
+        ticking.cancel()
+        await private.stop()
+    for server in servers:
+        server.should_exit = True
+    await asyncio.gather(*serving)
     stopped.cancel()
     note("WorkerStopped", None, {"instance": f"web-{os.getpid()}", "pid": os.getpid()})
     database.close()
     return 0 if lifecycle.stopping.is_set() else 70
 
 
-def _bind(config: Config) -> socket.socket:
-    family = socket.AF_INET6 if ":" in config.web.host else socket.AF_INET
+def _server(app: Any) -> "_Server":
+    return _Server(
+        uvicorn.Config(
+            app, log_config=None, access_log=False, server_header=False, proxy_headers=False, ws="websockets-sansio",
+            ws_max_size=FRAME_LIMIT_BYTES, ws_per_message_deflate=False, limit_concurrency=CONNECTIONS, backlog=BACKLOG,
+            timeout_keep_alive=30, timeout_graceful_shutdown=GRACE_SECONDS,
+        )
+    )  # fmt: skip
+
+
+def _publish(config: Config, name: str, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    write_atomic(config.run / f"{name}.address", f"{host}:{port}\n".encode())
+
+
+def _bind(name: str, host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((config.web.host, config.web.port))
+        listener.bind((host, port))
     except OSError as error:
-        raise ConfigError(f"web: cannot listen on {config.web.host}:{config.web.port}: {error.strerror}") from error
+        raise ConfigError(f"{name}: cannot listen on {host}:{port}: {error.strerror}") from error
     return listener

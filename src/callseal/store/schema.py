@@ -187,3 +187,24 @@ gauges = Table(
     Column("value", BigInteger, nullable=False),
     Column("at", Moment, nullable=False),
 )
+
+private_invitations = Table(
+    "private_invitations",
+    metadata,
+    Column("call", String(22), primary_key=True),
+    Column("who", String(16), nullable=False),
+    Column("expires_at", Moment, nullable=False, index=True),
+    Column("used", Boolean, nullable=False),
+)
+"""Links to private calls that wait: a call id says nothing, and the secret of the link is not here."""
+
+private_calls = Table(
+    "private_calls",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("who", String(16), nullable=False),
+    Column("at", Moment, nullable=False, index=True),
+    Column("length_ms", BigInteger, nullable=False),
+    Column("outcome", String(16), nullable=False),
+)
+"""Private calls that rang: who of the staff, when, how long, how it ended; deleted after `private.keep_days`."""

@@ -13,8 +13,10 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.websockets import WebSocket
 
 from callseal.errors import CallsealError, InternalError, Unauthenticated, answer_for
+from callseal.web.headers import POLICY_VIOLATION
 from callseal.web.pages import Pages
 
 TITLES = {
@@ -43,6 +45,9 @@ def answer_errors(app: FastAPI, pages: Pages) -> None:
 
     async def ours(request: Request, error: Exception) -> Response:
         assert isinstance(error, CallsealError)
+        if isinstance(request, WebSocket):
+            await request.close(POLICY_VIOLATION)
+            return Response()
         if isinstance(error, Unauthenticated) and request.method == "GET" and request.headers.get("sec-fetch-dest") == "document":
             return RedirectResponse(f"/signin?next={quote(request.url.path)}", 303)
         return say(request, answer_for(error).http, type(error).__name__, str(error))

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from fastapi.routing import APIRoute
-from starlette.requests import Request
+from fastapi.routing import APIRoute, APIWebSocketRoute
+from starlette.requests import HTTPConnection, Request
 from starlette.routing import BaseRoute
 
 from callseal.errors import ConfigError, Denied, Unauthenticated
-from callseal.model.roles import ADMINISTRATOR, AUDITOR, COMPLIANCE_OFFICER, DPO, MANAGER
+from callseal.model.roles import ADMINISTRATOR, AGENT, AUDITOR, COMPLIANCE_OFFICER, DPO, MANAGER
 from callseal.web.headers import SAFE_METHODS
 from callseal.web.sessions import Session
 
@@ -37,7 +37,7 @@ class Guard:
     touches: bool = True
     """Whether the request shows that the person is there; a page that asks by itself does not."""
 
-    async def __call__(self, request: Request) -> None:
+    async def __call__(self, request: HTTPConnection) -> None:
         """Let the request in, or raise."""
         session = session_of(request, touch=self.touches)
         request.state.session = session
@@ -45,7 +45,7 @@ class Guard:
             return
         if session is None:
             raise Unauthenticated("Please sign in.")
-        if request.method not in SAFE_METHODS:
+        if isinstance(request, Request) and request.method not in SAFE_METHODS:
             token = request.headers.get(PAGE_HEADER, "")
             if not hmac.compare_digest(token.encode(), session.page_token.encode()):
                 raise Denied("page token: expected the one of this session; reload the page")
@@ -65,10 +65,11 @@ READERS: Final = Guard("who may see that a call was", _READERS)
 WATCHING: Final = Guard("who may see that a call was; not counted as present", _READERS, touches=False)
 LOG_READERS: Final = Guard("who may read the log", _roles(COMPLIANCE_OFFICER, DPO, AUDITOR, ADMINISTRATOR))
 PEOPLE_KEEPERS: Final = Guard("who may invite and revoke", _roles(COMPLIANCE_OFFICER, ADMINISTRATOR))
+PRIVATE_CALLERS: Final = Guard("who may speak with customers", _roles(AGENT, MANAGER, COMPLIANCE_OFFICER, DPO))
 LISTENERS: Final = Guard("anyone but an administrator, with an opening", lambda session: session.role != ADMINISTRATOR, NO_AUDIO)
 
 
-def session_of(request: Request, *, touch: bool = False) -> Session | None:
+def session_of(request: HTTPConnection, *, touch: bool = False) -> Session | None:
     """The session whose cookie this request carries, if it is live."""
     token = request.cookies.get(COOKIE)
     if not token:
@@ -88,7 +89,7 @@ def signed_in(request: Request) -> Session:
 
 def guard_of(route: BaseRoute) -> Guard:
     """The one guard of a route. Raises ConfigError where it has none, or more than one."""
-    dependencies = route.dependencies if isinstance(route, APIRoute) else ()
+    dependencies = route.dependencies if isinstance(route, APIRoute | APIWebSocketRoute) else ()
     guards = [item.dependency for item in dependencies if isinstance(item.dependency, Guard)]
     if len(guards) != 1:
         raise ConfigError(f"route {getattr(route, 'path', route)}: expected exactly one guard, got {len(guards)}")

@@ -49,6 +49,11 @@ HEADERS: Final = {
 }
 
 
+MICROPHONE: Final = {"/private": HEADERS["Permissions-Policy"].replace("microphone=()", "microphone=(self)")}
+"""The one page that may use the microphone, and its policy."""
+POLICY_VIOLATION: Final = 1008
+
+
 class Gate:
     """The console as ASGI: `app` with this layer around all of it."""
 
@@ -58,17 +63,26 @@ class Gate:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Check the request's frame, then hand it in; put the headers on whatever comes out."""
+        headers = Headers(scope=scope) if scope["type"] != "lifespan" else Headers({})
+        host = headers.get("host", "")
+        if scope["type"] == "websocket":
+            try:
+                self._origins.check_host(host)
+                self._origins.check_origin(headers.get("origin"), host)
+            except CallsealError:
+                await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+                return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        host = headers.get("host", "")
 
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answer = MutableHeaders(scope=message)
                 for name, value in HEADERS.items():
                     answer[name] = value
+                if policy := MICROPHONE.get(scope["path"]):
+                    answer["Permissions-Policy"] = policy
                 if self._origins.is_https(host):
                     answer["Strict-Transport-Security"] = "max-age=31536000"
             await send(message)

@@ -1,0 +1,1 @@
+"""What customers see: the page of a private call, and the socket that connects it."""
