@@ -25,8 +25,8 @@ TEXTS = {
     "action": "listen|export|metadata|hold|release|erase|invite|revoke|policy|people",
     "decision": "allow|deny",
     "driver": _WORD,
-    "event": "CallStarted|CallUpdated|CallEnded|OfferRefused|PeerRefused|BadRequest|PartStarted|Sealed|Gap|TonesWithheld"
-    "|PacketsFailed|PartEnded|WorkerStarted|WorkerStopped|PartAdopted|ObjectWritten|SpoolFreed|SignedIn|SignInRefused"
+    "event": "CallStarted|CallUpdated|CallEnded|OddityNoticed|OfferRefused|PeerRefused|BadRequest|PartStarted|Sealed|Gap"
+    "|TonesWithheld|PacketsFailed|PartEnded|WorkerStarted|WorkerStopped|PartAdopted|ObjectWritten|SpoolFreed|SignedIn|SignInRefused"
     "|AudioRefused|CardStale|CustodianAway|DiskLow|Other",
     "group": r"(?!.*\d{5})[a-z][a-z0-9_-]{0,31}/\d{4}-\d\d-\d\d",
     "hold": _ID16,

@@ -22,7 +22,7 @@ SALT_BYTES = 32
 DETAIL_LABEL = b"callseal/v1/detail"
 
 EVENTS = (
-    "CallStarted", "CallUpdated", "CallEnded", "OfferRefused", "PeerRefused", "BadRequest",
+    "CallStarted", "CallUpdated", "CallEnded", "OddityNoticed", "OfferRefused", "PeerRefused", "BadRequest",
     "PartStarted", "Sealed", "Gap", "TonesWithheld", "PacketsFailed", "PartEnded", "WorkerStarted", "WorkerStopped",
     "PartAdopted", "ObjectWritten", "SpoolFreed", "SignedIn", "SignInRefused", "AudioRefused",
     "CardStale", "CustodianAway", "DiskLow", "Other",

@@ -89,6 +89,10 @@ class Call:
     purpose: str
     lawful_basis: str
     delete_by: datetime | None
+    conversation: str | None = None
+    """The recording that began the conversation (a transfer goes on in another call); its own id for the first."""
+    same_call_as: str | None = None
+    """The first recording of the same call, where a call is recorded twice; None for the first."""
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,8 @@ def _call(row: Row[Any]) -> Call:
         purpose=row.purpose,
         lawful_basis=row.lawful_basis,
         delete_by=row.delete_by,
+        conversation=row.conversation,
+        same_call_as=row.same_call_as,
     )
 
 
