@@ -21,8 +21,8 @@ POLICY = PolicySet(POLICIES, SCHEMA)
 ALLOWED = {
     "agent": set(),
     "manager": {"listen", "metadata"},
-    "compliance_officer": {"listen", "export", "metadata", "hold", "release", "erase", "invite", "revoke", "read_log"},
-    "dpo": {"metadata", "hold", "release", "erase", "read_log"},
+    "compliance_officer": {"listen", "export", "metadata", "hold", "release", "erase", "confirm", "invite", "revoke", "read_log"},
+    "dpo": {"metadata", "hold", "release", "erase", "confirm", "read_log"},
     "auditor": {"read_log"},
     "administrator": {"invite", "revoke", "read_log", "manage"},
 }
@@ -52,7 +52,7 @@ def test_every_role_action_and_circumstance_has_the_answer_of_the_table() -> Non
             role, action, held=held, weaker=weaker, target=target
         ), (role, action, held, weaker, target)
         tried += 1
-    assert tried == 6 * 10 * 4 * 6
+    assert tried == 6 * 11 * 4 * 6
 
 
 @given(

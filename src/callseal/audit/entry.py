@@ -68,7 +68,9 @@ FIELDS: dict[str, Check] = {
     "source": _source,
     "n": lambda value: _is_count(value) and value > 0,
     "through": _is_count,
-    "action": _one_of("listen", "export", "metadata", "hold", "release", "erase", "invite", "revoke", "policy", "people"),
+    "action": _one_of(
+        "listen", "export", "metadata", "hold", "release", "erase", "confirm", "invite", "revoke", "policy", "people",
+    ),
     "assertion": _digest,
     "by": _id8,
     "card_sha256": _digest,
@@ -159,6 +161,7 @@ TYPES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         ("RecordingDestroyed", "what driver state", _DESTROYED),
         ("DestructionFinal", "index driver", f"what cell certificate {_GROUP}"),
         ("ExportMade", "who what digest", "role range index detail assertion reason_class"),
+        ("ExportGone", "what index by why", _PERSON),
         ("Event", "event", "through what part digest who role why status count detail reason"),
         ("RefusalsCounted", "kind count", "through why"),
         ("CheckpointWitnessed", "size root witness", "origin"),

@@ -18,15 +18,15 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.requests import Request
 
 from callseal.config.settings import Config
-from callseal.console import call, calls, enrol, export, files, health, listen, log, people, signin
+from callseal.console import call, calls, enrol, export, exports, files, health, listen, log, people, signin, terminal
 from callseal.console.live import NEWEST, LiveFeed
 from callseal.console.parts import Note, Parts
-from callseal.flows.open import Asks
 from callseal.flows.opened import OpenedRecording
 from callseal.flows.sealed_part import ReadsObjects
+from callseal.model.keyring import Asks
 from callseal.store.database import Database
 from callseal.web.answers import answer_errors
-from callseal.web.guards import LOG_READERS, PEOPLE_KEEPERS, READERS, SIGNED_IN, check_routes
+from callseal.web.guards import KEEPERS, LOG_READERS, PEOPLE_KEEPERS, READERS, SIGNED_IN, check_routes
 from callseal.web.headers import Gate
 from callseal.web.limits import Attempts
 from callseal.web.openings import Openings
@@ -36,7 +36,7 @@ from callseal.web.sessions import Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SWEEP_SECONDS: Final = 5.0
-PAGES: Final = (files, signin, enrol, calls, call, listen, export, log, people, health)
+PAGES: Final = (files, signin, enrol, calls, call, listen, export, exports, terminal, log, people, health)
 
 router = APIRouter()
 
@@ -69,6 +69,7 @@ def pages_of(session: Session) -> list[tuple[str, str]]:
     """The pages that a person's role may see, in the order of the bar at the top."""
     places = (
         ("/calls", "Calls", READERS),
+        ("/exports", "Exports", KEEPERS),
         ("/log", "Log", LOG_READERS),
         ("/health", "Health", READERS),
         ("/people", "People", PEOPLE_KEEPERS),

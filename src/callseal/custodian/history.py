@@ -3,13 +3,17 @@
 Invariant: it holds nothing that is not in the log, so that it can always be made again; it is never written to disk.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from callseal.model.clock import parse_time
 
-_SHOWN = {"OpeningAllowed", "OpeningDenied", "HoldPlaced", "HoldReleased", "RecordingDestroyed", "PartMoved", "ExportMade"}
+_SHOWN = {
+    "OpeningAllowed", "OpeningDenied", "ExportMade", "ExportGone", "HoldPlaced", "HoldReleased", "RecordingDestroyed",
+    "PartMoved",
+}  # fmt: skip
 _DESTROYS_CELL = {"EpochDestroyed", "GroupDestroyed", "RecordingDestroyed"}
 ENTRY_LIMIT = 1000
 
@@ -27,6 +31,17 @@ class Known:
     destroyed: bool = False
 
 
+@dataclass
+class Export:
+    """A copy that was allowed out: the entry that allowed it, the digest of its file, the entry that confirmed its end."""
+
+    recording: str
+    entry: dict[str, Any]
+    digest: str | None = None
+    gone: dict[str, Any] | None = None
+    gone_index: int | None = None
+
+
 class History:
     """The index over the log's entries."""
 
@@ -36,6 +51,7 @@ class History:
         self.cell = 0
         self.destroyed_cell = 0
         self.erased: list[datetime] = []
+        self.exports: dict[int, Export] = {}
         self._entries: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         self._in_group: dict[str, set[str]] = {}
 
@@ -56,8 +72,18 @@ class History:
         elif kind == "RecordingDestroyed" and what in self.recordings:
             self.recordings[what].destroyed = True
             self.erased.append(parse_time(entry["at"]))
+        elif kind == "OpeningAllowed" and entry["action"] == "export":
+            self.exports[index] = Export(entry["what"], entry)
+        elif kind == "ExportMade" and (export := self.exports.get(entry.get("index", -1))) is not None:
+            export.digest = entry["digest"]
+        elif kind == "ExportGone" and (export := self.exports.get(entry["index"])) is not None:
+            export.gone, export.gone_index = entry, index
         if kind in _SHOWN and what is not None:
             self._entries.setdefault(what, []).append((index, entry))
+
+    def outstanding(self, recordings: Collection[str]) -> list[int]:
+        """The exports of these recordings whose end nobody has confirmed, by the number of the entry that allowed each."""
+        return [index for index, export in self.exports.items() if export.gone is None and export.recording in recordings]
 
     def of_group(self, group: str) -> list[str]:
         """The recordings whose leaf is of a group, in the order of their ids."""

@@ -146,6 +146,13 @@ def list_alerts(connection: Connection, limit: int = 50, open_only: bool = True)
     ]
 
 
+def get_started_at(connection: Connection, recordings: Sequence[str]) -> dict[str, datetime]:
+    """When each of these calls began; one that is not known here is left out."""
+    table = schema.calls
+    query = select(table.c.recording, table.c.started_at).where(table.c.recording.in_(list(recordings)))
+    return {row.recording: row.started_at for row in connection.execute(query)}
+
+
 def list_certificates(connection: Connection, limit: int = 50) -> list[Certificate]:
     """Certificates of destruction, newest first."""
     table = schema.certificates

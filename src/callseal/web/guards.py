@@ -65,6 +65,7 @@ READERS: Final = Guard("who may see that a call was", _READERS)
 WATCHING: Final = Guard("who may see that a call was; not counted as present", _READERS, touches=False)
 LOG_READERS: Final = Guard("who may read the log", _roles(COMPLIANCE_OFFICER, DPO, AUDITOR, ADMINISTRATOR))
 PEOPLE_KEEPERS: Final = Guard("who may invite and revoke", _roles(COMPLIANCE_OFFICER, ADMINISTRATOR))
+KEEPERS: Final = Guard("who holds, erases and answers for exports", _roles(COMPLIANCE_OFFICER, DPO))
 LISTENERS: Final = Guard("anyone but an administrator, with an opening", lambda session: session.role != ADMINISTRATOR, NO_AUDIO)
 
 
