@@ -13,7 +13,7 @@ from callseal.sip.message import BODY_LIMIT_BYTES, HEAD_LIMIT_BYTES, Malformed, 
 from callseal.sip.multipart import PART_LIMIT, read_parts
 from callseal.sip.recorder import Recorder
 from callseal.sip.sdp import parse_sdp
-from callseal.sip.siprec import parse_metadata
+from callseal.sip.siprec_xml import parse_metadata
 from tests import sip_rig as rig
 
 NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)

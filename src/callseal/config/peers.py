@@ -4,6 +4,7 @@ Keys: `certificate_sha256` (hex of the DER certificate, or a list of them), `cla
 A certificate that our own authority did not issue lies beside it as `NAME.pem`. An unknown key or a wrong value is a ConfigError.
 """
 
+import ipaddress
 import re
 import tomllib
 from dataclasses import dataclass
@@ -19,6 +20,23 @@ _CLASS = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+@dataclass(frozen=True)
+class ClearRtp:
+    """A live exception: RTP in the clear is taken from this network, through this interface, until then, and is called so."""
+
+    network: Network
+    interface: str
+    until: datetime
+
+    @property
+    def label(self) -> str:
+        """What stands on every call that used it."""
+        return f"clear, by exception until {self.until.day} {self.until:%b %Y}"
+
+
 @dataclass(frozen=True)
 class Peer:
     """One phone system. Its certificates, by fingerprint, are who it is; nothing that it says of itself is."""
@@ -27,10 +45,12 @@ class Peer:
     fingerprints: frozenset[str]
     recording_class: str = "default"
     srtp: str = "require"
+    clear_rtp: ClearRtp | None = None
+    """Never read from the peer's file."""
 
-    def allows_clear(self, now: datetime, address: str) -> bool:
-        """Whether voice without SRTP from this address is excepted at this moment. No exception can be written yet: never."""
-        return False
+    def may_be_clear(self, now: datetime) -> ClearRtp | None:
+        """The exception that holds now, if any; every use asks again."""
+        return self.clear_rtp if self.clear_rtp is not None and now < self.clear_rtp.until else None
 
 
 def load_peers(folder: Path) -> dict[str, Peer]:

@@ -55,6 +55,7 @@ _TABLE = (
            "Number or user are read from it."),
     Oddity("aor-unreadable", 8, LESS, "An address of record names nobody.",
            "It is kept as it came; the participant has no number."),
+    Oddity("markup-unescaped", 8, LESS, "The metadata has an & that is not escaped.", "It is read as if it were."),
     Oddity("label-missing", 9, LESS, "A voice line of the SDP has no a=label.",
            "Who speaks on it is not known from the metadata."),
     Oddity("line-mixed", 10, LESS, "Several participants speak on one line.", "One track; who speaks when is not told apart."),
@@ -105,6 +106,12 @@ _TABLE = (
 
 ODDITIES: dict[str, Oddity] = {oddity.name: oddity for oddity in _TABLE}
 """Every oddity by its name, in the order of the census."""
+
+
+def heaviest(names: Iterable[str]) -> str:
+    """The greatest weight among oddities, as a word."""
+    weights = {ODDITIES[name].weight for name in names if name in ODDITIES}
+    return next((str(weight) for weight in (ALARM, LESS) if weight in weights), str(NOTE))
 
 
 def known_oddities(names: Iterable[object]) -> list[str]:

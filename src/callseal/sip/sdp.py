@@ -56,6 +56,8 @@ class MediaDescription:
     cryptos: tuple[str, ...] = field(repr=False)
     ptime: str = ""
     rtcp_mux: bool = False
+    says_direction: bool = True
+    """Whether the line itself, or the session, has a direction attribute."""
 
     @property
     def is_silent(self) -> bool:
@@ -119,6 +121,7 @@ def _read_media(lines: list[str], address: str, direction: str) -> MediaDescript
         cryptos=tuple(_values(lines, "crypto")),
         ptime=next((value for value in _values(lines, "ptime") if value.isdecimal()), ""),
         rtcp_mux="a=rtcp-mux" in lines,
+        says_direction=bool(_direction(lines) or direction),
     )
 
 
