@@ -25,7 +25,8 @@ EVENTS = (
     "CallStarted", "CallUpdated", "CallEnded", "OddityNoticed", "OfferRefused", "PeerRefused", "BadRequest",
     "PartStarted", "Sealed", "Gap", "TonesWithheld", "PacketsFailed", "PartEnded", "WorkerStarted", "WorkerStopped",
     "PartAdopted", "ObjectWritten", "SpoolFreed", "SignedIn", "SignInRefused", "AudioRefused",
-    "CardStale", "CustodianAway", "DiskLow", "Other",
+    "CardStale", "CustodianAway", "DiskLow", "VoiceMissing", "SignallingLost", "DrainBegan", "DrainEnded",
+    "CallNotSealed", "Other",
 )  # fmt: skip
 """What an `Event` may be called; one that is not yet on the list is relayed as `Other`, so that its number is not missing."""
 

@@ -26,14 +26,14 @@ from callseal.net.sip_server import Limits, Message, SipServer
 from callseal.net.tls import PeerBook
 from callseal.sip.exchange import CloseMedia, Connection, OpenMedia, Output, Report, Send, UpdateMedia, UpdateMeta
 from callseal.sip.recorder import Recorder
+from callseal.sip.signalling import SignallingWatch
 from callseal.store.events import EventWriter
 
 Order = OpenMedia | UpdateMedia | UpdateMeta | CloseMedia
 
 TICK_SECONDS = 0.25
 SYNC_SECONDS = 1.0
-SWEEP_SECONDS = 15.0
-SILENT_SECONDS = 60.0
+SWEEP_SECONDS = 1.0
 REFUSALS_PER_MINUTE = 60
 LIMITED = ("PeerRefused", "BadRequest")
 """Events that strangers or a faulty peer could cause without end."""
@@ -54,7 +54,7 @@ class SipDaemon:
         self._written = 0
         self._suppressed: dict[str, int] = {}
         self._recent: dict[str, deque[float]] = {kind: deque(maxlen=REFUSALS_PER_MINUTE) for kind in LIMITED}
-        self._silent: dict[str, tuple[object, float]] = {}
+        self._signalling = SignallingWatch()
 
     def start_tasks(self) -> None:
         """Begin to serve."""
@@ -182,24 +182,23 @@ class SipDaemon:
                     self._log.error("events not durable", why=str(error))
 
     async def _sweep(self) -> None:
-        """End recordings whose peer is gone and whose packets have stopped: nobody is left to send BYE."""
-        loop = asyncio.get_running_loop()
+        """Tell of recordings whose peer is gone and whose packets have stopped; end them later: nobody is left to send BYE."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
+            dialogs = self._recorder.sessions.dialogs.all()
+            if all(self.server.has_peer(peer) for peer in {dialog.peer for dialog in dialogs}):
+                continue
             try:
                 status = await self.media.request("media.status")
             except CallsealError:
                 continue
-            heard = {entry["recording"]: [s.get("packets") for s in entry.get("streams", [])] for entry in status["recordings"]}
-            for dialog in self._recorder.sessions.dialogs.all():
-                counts, since = self._silent.get(dialog.recording, (None, loop.time()))
-                if heard.get(dialog.recording) != counts or self.server.has_peer(dialog.peer):
-                    since = loop.time()
-                self._silent[dialog.recording] = (heard.get(dialog.recording), since)
-                if loop.time() - since > SILENT_SECONDS:
-                    self._carry_out(self._recorder.end(dialog.recording, "signalling_lost"))
-            alive = {dialog.recording for dialog in self._recorder.sessions.dialogs.all()}
-            self._silent = {recording: seen for recording, seen in self._silent.items() if recording in alive}
+            packets = {entry["recording"]: [s.get("packets") for s in entry.get("streams", [])] for entry in status["recordings"]}
+            lost, over = self._signalling.step(dialogs, packets, self.server.has_peer, asyncio.get_running_loop().time())
+            peers = {dialog.recording: dialog.peer for dialog in dialogs}
+            for recording in lost:
+                self.report("SignallingLost", recording, {"peer": peers[recording], "why": "no-connection"})
+            for recording in over:
+                self._carry_out(self._recorder.end(recording, "signalling_lost"))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

@@ -28,7 +28,7 @@ _NUMBERS = frozenset({
     "part", "epoch", "from_ms", "to_ms", "count", "failed", "replayed", "messages", "duration_ms", "sealed_through_ms", "packets",
     "lost", "status", "pid", "bytes", "missing_from", "missing_to",
 })  # fmt: skip
-_WORDS = frozenset(["peer", "weight", "class", "transport", "why", "what", "reason", "role", "source"])
+_WORDS = frozenset(["peer", "weight", "party", "class", "transport", "why", "what", "reason", "role", "source"])
 _IDS = frozenset(["instance", "person", "digest", "conversation", "same_call_as"])
 _LEG_FIELDS = ("number", "label", "party", "codec", "suite", "protection", "detail")
 _DIGITS = re.compile(r"(?:\d[ .\-()]{0,2}){5,}")
