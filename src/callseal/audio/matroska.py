@@ -86,10 +86,13 @@ def write_clusters(blocks: Iterable[Block]) -> bytes:
 
 def pad(data: bytes) -> bytes:
     """Append an EBML Void up to the next multiple of 1,024 bytes, at least 2 bytes of it where any is needed."""
-    missing = -len(data) % PADDED_TO
-    if missing == 0:
-        return data or _void(PADDED_TO)
-    return data + _void(missing if missing >= 2 else missing + PADDED_TO)
+    return data + (padding_for(len(data)) if data else _void(PADDED_TO))
+
+
+def padding_for(length: int) -> bytes:
+    """The EBML Void that brings `length` bytes to a multiple of 1,024; nothing where they are one."""
+    missing = -length % PADDED_TO
+    return b"" if missing == 0 else _void(missing if missing >= 2 else missing + PADDED_TO)
 
 
 def _void(length: int) -> bytes:

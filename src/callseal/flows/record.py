@@ -12,14 +12,16 @@ that a guard did not see; what cannot be sealed (no room on disk) is dropped wit
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from callseal.audio.cluster import HEAD_BYTES, write_clusters
 from callseal.cards.guard import Batch, keep_mask, make_guards, watch_all
 from callseal.errors import CallsealError, Conflict, NotFound, RequestError, Unavailable
-from callseal.flows.recording import Gap, Recording, Spool, VoiceStream
+from callseal.flows.recording import Gap, PartWriter, Recording, Spool, VoiceStream
 from callseal.flows.stream_table import EVENT, UNKNOWN, StreamTable
 from callseal.flows.voice_watch import VoiceWatch
 from callseal.rtp.frames import Frames, join_frames
@@ -32,8 +34,11 @@ from callseal.vault.card import SealingCard
 
 HOLD_MS: Final = 200
 """How long a frame waits for what a guard may yet learn about it."""
-FLUSH_MS: Final = 800
-"""At most hold, flush and one wake lie between arrival and the call of fdatasync: 1.1 s."""
+FLUSH_MS: Final = 1000
+"""At most hold, flush and one wake lie between arrival and the call of fdatasync: 1.4 s."""
+CLUSTER_BYTES: Final = 512 << 10
+STEP_ROWS: Final = 2048
+"""Frames laid out at once: more would leave the processor's cache."""
 TELL_MS: Final = 1000
 BEGIN_MS: Final = 1000
 """A part begins with its first frames, or so long after it was opened."""
@@ -274,30 +279,46 @@ class Recorder:
             self._name_withheld(whole, keep)
             rows = np.flatnonzero(keep & (self.table.owner[frames.stream] > 0))
             rows = rows[np.lexsort((at_ms[rows], self.table.owner[frames.stream[rows]]))]
-            owners = self.table.owner[frames.stream[rows]]
-            for mine in np.split(rows, np.flatnonzero(np.diff(owners)) + 1) if len(rows) else ():
-                recording = self._by_number[int(self.table.owner[frames.stream[mine[0]]])]
-                sealed += self._seal_recording(recording, frames, at_ms, mine)
+            if len(rows):
+                sealed = self._seal_rows(frames, at_ms, rows)
         finally:
             frames.payload[:] = 0
         return sealed
 
-    def _seal_recording(self, recording: Recording, frames: Frames, at_ms: Ints, rows: Ints) -> list[bytes]:
+    def _seal_rows(self, frames: Frames, at_ms: Ints, rows: Ints) -> list[bytes]:
+        """Rows in order of recording and time become a cluster for each recording, sealed."""
         stream, pt, at = frames.stream[rows], frames.payload_type[rows], at_ms[rows]
+        owners = self.table.owner[stream]
+        edges = [0, *(np.flatnonzero(np.diff(owners)) + 1).tolist(), len(rows)]
         if not self._spool.has_room:
-            self._tell_gaps(recording, [recording.add_gap("", int(at[0]), int(at[-1]), "disk full")])
+            for begin, end in pairwise(edges):
+                recording = self._by_number[int(owners[begin])]
+                self._tell_gaps(recording, [recording.add_gap("", int(at[begin]), int(at[end - 1]), "disk full")])
             return []
-        sealed = []
-        if not self.table.track[stream, pt].all():
-            recording.note_codecs(stream, pt)
-            if recording.writer is not None:
-                sealed.append(self._end_part(recording, "codec", int(at[0]), {}))
-            sealed.append(self._begin(recording))
-        assert recording.writer is not None
-        payload = frames.payload[rows]
-        sealed.append(recording.writer.seal_voice(self.table.track[stream, pt], at, frames.length[rows], payload))
-        payload[:] = 0
+        sealed: list[bytes] = []
+        for owner in np.unique(owners[self.table.track[stream, pt] == 0]).tolist():
+            mine = owners == owner
+            sealed += self._begin_codecs(self._by_number[owner], stream[mine], pt[mine], int(at[mine][0]))
+        track = self.table.track[stream, pt]
+        for cut in _cut(edges, HEAD_BYTES + frames.payload.shape[1]):
+            part = slice(cut[0], cut[-1])
+            payload = frames.payload[rows[part]]
+            clusters = write_clusters([edge - cut[0] for edge in cut], track[part], at[part], frames.length[rows[part]], payload)
+            for begin, cluster in zip(cut, clusters, strict=False):
+                sealed.append(self._writer(int(owners[begin])).seal_voice(cluster, int(at[begin])))
+            payload[:] = 0
         return sealed
+
+    def _writer(self, owner: int) -> PartWriter:
+        writer = self._by_number[owner].writer
+        assert writer is not None
+        return writer
+
+    def _begin_codecs(self, recording: Recording, stream: Ints, pt: Bytes, at_ms: int) -> list[bytes]:
+        """A codec that the open part has no track for: the next part begins."""
+        recording.note_codecs(stream, pt)
+        ended = [] if recording.writer is None else [self._end_part(recording, "codec", at_ms, {})]
+        return [*ended, self._begin(recording)]
 
     def _begin(self, recording: Recording) -> bytes:
         frames = recording.begin_part(self._card())
@@ -392,3 +413,16 @@ class Recorder:
         self.reports.forget(stream.number)
         self._voice.forget(stream.number)
         self.table.give_number(stream.number)
+
+
+def _cut(edges: list[int], row_bytes: int) -> Iterator[list[int]]:
+    """Edges of clusters, a list for each step: clusters of at most `CLUSTER_BYTES`, steps of about `STEP_ROWS`."""
+    longest = max(1, CLUSTER_BYTES // row_bytes)
+    cut: list[int] = []
+    for begin, end in pairwise(edges):
+        for at in range(begin, end, longest):
+            cut.append(at)
+            if at - cut[0] >= STEP_ROWS:
+                yield cut
+                cut = [at]
+    yield [*cut, edges[-1]]

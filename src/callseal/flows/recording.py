@@ -12,13 +12,13 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
-from callseal.audio.cluster import HEAD_BYTES, write_cluster
 from callseal.audio.matroska import TrackHead, write_head
 from callseal.errors import LimitExceeded, RequestError
 from callseal.model.ids import RecordingId
 from callseal.model.message import to_bytes
 from callseal.rtp.header import Bytes, Ints
 from callseal.vault.card import SealingCard
+from callseal.vault.expand import Buffer, wipe
 from callseal.vault.message import Kind
 from callseal.vault.seal import PartSealer
 from callseal.vault.spool import encode_frame
@@ -26,7 +26,6 @@ from callseal.vault.spool import encode_frame
 MAX_STREAMS: Final = 16
 MAX_CODECS: Final = 32
 MAX_GAPS: Final = 1000
-CLUSTER_BYTES: Final = 512 << 10
 SILENT_MS: Final = 2000
 """A stream without packets for so long has a gap, named `no packets`."""
 NO_VOICE: Final = ("CN", "TELEPHONE-EVENT", "RED")
@@ -132,16 +131,11 @@ class PartWriter:
         """How many messages were sealed."""
         return self._sealer.count
 
-    def seal_voice(self, track: Ints, at_ms: Ints, length: Ints, payload: Bytes) -> bytes:
-        """The frames of one or more clusters of voice, in order of time."""
-        width = int(length.max())
-        step = max(1, CLUSTER_BYTES // (HEAD_BYTES + width))
-        sealed = []
-        for first in range(0, len(track), step):
-            part = slice(first, first + step)
-            cluster = write_cluster(track[part], at_ms[part], length[part], payload[part, :width])
-            sealed.append(self._seal(Kind.MEDIA, cluster, int(at_ms[first])))
-        return b"".join(sealed)
+    def seal_voice(self, cluster: bytearray, at_ms: int) -> bytes:
+        """The frame of one cluster of voice, which is overwritten."""
+        frame = self._seal(Kind.MEDIA, cluster, at_ms)
+        wipe(cluster)
+        return frame
 
     def seal_meta(self, meta: bytes, at_ms: int = 0) -> bytes:
         """The frame of a META message."""
@@ -154,7 +148,7 @@ class PartWriter:
         self._sealer.close()
         return frame
 
-    def _seal(self, kind: Kind, plaintext: bytes, at_ms: int) -> bytes:
+    def _seal(self, kind: Kind, plaintext: Buffer, at_ms: int) -> bytes:
         return self._frame(at_ms, self._sealer.seal(kind, plaintext))
 
     def _frame(self, at_ms: int, payload: bytes) -> bytes:
