@@ -27,7 +27,8 @@ TEXTS = {
     "driver": _WORD,
     "event": "CallStarted|CallUpdated|CallEnded|OddityNoticed|OfferRefused|PeerRefused|BadRequest|PartStarted|Sealed|Gap"
     "|TonesWithheld|PacketsFailed|PartEnded|WorkerStarted|WorkerStopped|PartAdopted|ObjectWritten|SpoolFreed|SignedIn|SignInRefused"
-    "|AudioRefused|CardStale|CustodianAway|DiskLow|VoiceMissing|SignallingLost|DrainBegan|DrainEnded|CallNotSealed|Other",
+    "|AudioRefused|CardStale|CustodianAway|DiskLow|VoiceMissing|SignallingLost|DrainBegan|DrainEnded|CallNotSealed"
+    "|StreamHeard|CertificateExpiring|ExceptionBegan|ExceptionEnded|Other",
     "group": r"(?!.*\d{5})[a-z][a-z0-9_-]{0,31}/\d{4}-\d\d-\d\d",
     "hold": _ID16,
     "kind": _WORD,

@@ -9,6 +9,7 @@ The custodian and the database are not needed here. Personal data goes to media 
 """
 
 import asyncio
+import hmac
 from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -20,7 +21,7 @@ import structlog
 
 from callseal.config.settings import Config
 from callseal.daemons.lifecycle import Lifecycle, start
-from callseal.errors import CallsealError, InternalError, Unavailable
+from callseal.errors import CallsealError, ConfigError, InternalError, Unavailable
 from callseal.net.media_client import MediaClient
 from callseal.net.sip_server import Limits, Message, SipServer
 from callseal.net.tls import PeerBook
@@ -34,6 +35,7 @@ Order = OpenMedia | UpdateMedia | UpdateMeta | CloseMedia
 TICK_SECONDS = 0.25
 SYNC_SECONDS = 1.0
 SWEEP_SECONDS = 1.0
+REFRESH_SECONDS = 1.0
 REFUSALS_PER_MINUTE = 60
 LIMITED = ("PeerRefused", "BadRequest")
 """Events that strangers or a faulty peer could cause without end."""
@@ -47,7 +49,8 @@ class SipDaemon:
         self._events = events
         self._recorder = Recorder(config.media.host, config.sip.max_dialogs)
         book = PeerBook(config.data / "tls", config.data / "peers")
-        self.server = SipServer(book, Limits(connections=config.sip.max_connections), self._on_message, self._on_refused)
+        limits = Limits(connections=config.sip.max_connections)
+        self.server = SipServer(book, limits, self._on_message, self._on_refused, self._owner_of)
         self.media = MediaClient(config.media_socket(0), self._on_media)
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, deque[Order]] = {}
@@ -59,7 +62,7 @@ class SipDaemon:
     def start_tasks(self) -> None:
         """Begin to serve."""
         self.server.start()
-        for loop in (self.media.run(), self._tick(), self._sync(), self._sweep()):
+        for loop in (self.media.run(), self._tick(), self._sync(), self._sweep(), self._refresh()):
             self._spawn(loop)
 
     async def close(self) -> None:
@@ -100,6 +103,14 @@ class SipDaemon:
 
     def _on_refused(self, address: str, why: str) -> None:
         self.report("PeerRefused", None, {"address": address, "why": why})
+
+    def _owner_of(self, tag: str) -> str | None:
+        """The peer of a live dialog by our own tag, compared with each."""
+        found = None
+        for dialog in self._recorder.sessions.dialogs.all():
+            if hmac.compare_digest(dialog.local_tag.encode(), tag.encode("utf-8", "surrogateescape")):
+                found = dialog.peer
+        return found
 
     def _carry_out(self, outputs: list[Output]) -> None:
         for output in outputs:
@@ -163,6 +174,16 @@ class SipDaemon:
         for recording in live:
             if recording not in known and (order := self._recorder.reopen(recording)) is not None:
                 self._order(order)
+
+    async def _refresh(self) -> None:
+        """Changed certificates and peers are taken up without a restart; calls that are up go on."""
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                if self.server.refresh():
+                    self._log.info("peers and certificates read again")
+            except ConfigError as error:
+                self._log.error("peers not read again", why=str(error))
 
     async def _tick(self) -> None:
         while True:

@@ -126,6 +126,8 @@ class Recorder:
         wanted = (kind != UNKNOWN) & ~self.table.paused[frames.stream] & (frames.length > 0)
         arrived = now_ms + self.table.base_ms[frames.stream]
         self.table.hear(frames.stream, arrived)
+        if (first := self.table.first_ms[frames.stream] < 0).any():
+            self._tell_heard(frames.stream[first], arrived[first])
         if not wanted.all():
             frames, all_frames, kind, arrived = frames.take(wanted), frames, kind[wanted], arrived[wanted]
             all_frames.payload[:] = 0
@@ -364,6 +366,14 @@ class Recorder:
                 self._tell_failed(recording)
 
         return tell
+
+    def _tell_heard(self, streams: Ints, at_ms: Ints) -> None:
+        """The first authenticated packet of each of these streams has come."""
+        for number in np.unique(streams).tolist():
+            self.table.first_ms[number] = from_ms = int(at_ms[streams == number].min())
+            recording = self._by_number[int(self.table.owner[number])]
+            data = {"part": recording.part, "label": recording.stream_of(number).label, "from_ms": max(0, from_ms)}
+            self._note("StreamHeard", recording.name, data)
 
     def _tell_gaps(self, recording: Recording, gaps: list[Gap]) -> None:
         for gap in gaps:

@@ -30,6 +30,8 @@ class StreamTable:
         """When its last packet came, in the recording's time."""
         self.silent_from_ms = np.full(max_streams, -1, np.int64)
         """Since when it has had no packet, once that is longer than `SILENT_MS`; -1 for none."""
+        self.first_ms = np.full(max_streams, -1, np.int64)
+        """When its first packet came; -1 while none has."""
         self.paused = np.zeros(max_streams, np.bool_)
         self.kind = np.zeros((max_streams, 128), np.uint8)
         self.clock_hz = np.full((max_streams, 128), 8000, np.int64)
@@ -53,6 +55,7 @@ class StreamTable:
         self.base_ms[number] = elapsed_ms - now_ms
         self.owner[number], self.paused[number], self.last_ms[number] = owner, stream.paused, elapsed_ms
         self.silent_from_ms[number] = -1
+        self.first_ms[number] = -1
         stream.paused_at_ms = elapsed_ms if stream.paused else -1
         self.enter_codecs(stream)
 
