@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callseal.audio import cluster
-from callseal.audio.matroska import BLOCK_SPAN_MS, Block, TrackHead, write_clusters, write_head
+from callseal.audio.matroska import BLOCK_SPAN_MS, Block, TrackHead, write_head
 from callseal.audio.matroska_reader import read_blocks
 from callseal.errors import InternalError
+from tests.matroska_blocks import write_clusters
 
 
 def _write(blocks: list[Block], edges: list[int] | None = None) -> bytes:

@@ -39,7 +39,7 @@ def run(config: Config) -> int:
     database = Database(config.database_url)
     database.migrate()
     data = config.data
-    shown = [data / name for name in ("objects", "log", "spool")]
+    shown = [data / name for name in ("objects", "log")]
     for folder in shown:
         make_folder(folder)
     lifecycle.confine(  # 2
