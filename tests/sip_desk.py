@@ -19,9 +19,9 @@ class Desk:
         self.ports = [20002, 20004, 20006, 20008]
         self.clear = clear
 
-    def say(self, text: str, peer: str = "pbx", now: datetime = NOW) -> list:
+    def say(self, text: str | bytes, peer: str = "pbx", now: datetime = NOW) -> list:
         here = Connection(7 if peer == "pbx" else 8, Peer(peer, frozenset(), clear_rtp=self.clear), ("192.0.2.9", 4), ("192.0.2.1", 5061), "TLSv1.3 X")
-        return [output for message in MessageReader().feed(text.encode()) for output in self.recorder.receive(here, message, now)]
+        return [output for message in MessageReader().feed(text.encode() if isinstance(text, str) else text) for output in self.recorder.receive(here, message, now)]
 
     def answer(self, outputs: list) -> list:
         """Let media answer what was asked of it."""

@@ -106,7 +106,7 @@ class Answered:
 
     def __init__(self, head: str, body: bytes) -> None:
         self.head = head
-        self.body = body.decode()
+        self.body = body.decode("utf-8", "replace")
         self.status = int(head.split(" ")[1])
         self.headers = [tuple(part.strip() for part in line.partition(":")[::2]) for line in head.split("\r\n")[1:]]
 

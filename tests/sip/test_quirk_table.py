@@ -1,12 +1,14 @@
 """The census of phone systems, row by row: what each was seen to send, and what this recorder makes of it."""
 
 import ipaddress
+import json
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from callseal.config.peers import ClearRtp
+from callseal.model.message import encode_message
 from callseal.sip.exchange import CloseMedia, OpenMedia, UpdateMedia, UpdateMeta
 from callseal.sip.message import MessageReader
 from callseal.sip.oddities import ODDITIES
@@ -96,6 +98,15 @@ def test_rows_3_and_4_a_body_whose_parts_cannot_be_told_apart_is_searched_for_it
         outputs = desk.answer(desk.say(rig.request("INVITE", "c1", body=(content_type, f"\r\n{offer}\r\n\r\n{xml}\r\n"))))
         assert sent(outputs)[0].status == 200 and sent(outputs)[0].values("label") == ["1", "2"], content_type
         assert "body-unreadable" in noticed(outputs) and outputs[0].request["meta"]["participants"][0]["name"] == "Pat Caller"
+
+
+def test_row_9_a_label_that_is_no_utf_8_is_echoed_byte_for_byte_and_reaches_media_and_events_as_text():
+    desk = Desk()
+    raw = rig.request("INVITE", "c1", body=rig.sdp(labels=("LABEL",))).encode().replace(b"LABEL", b"\xff\xfe\xe9aa")
+    outputs = desk.answer(desk.say(raw))
+    assert b"\r\na=label:\xff\xfe\xe9aa\r\n" in next(output.data for output in outputs if type(output).__name__ == "Send")
+    encode_message({"type": "media.open", **outputs[0].request})
+    assert json.dumps(reports(outputs, "CallStarted"), ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])

@@ -217,8 +217,8 @@ def _legs(data: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _plain_text(text: str) -> str:
-    """A text without any run of five or more digits, cut to its limit."""
-    return _DIGITS.sub("…", text[:_TEXT_LIMIT])
+    """A text without any run of five or more digits, cut to its limit; what is not Unicode is shown as such."""
+    return _DIGITS.sub("…", text[:_TEXT_LIMIT]).encode("utf-8", "replace").decode()
 
 
 def _recording_of(event: Event) -> str | None:

@@ -4,6 +4,7 @@ RFC 3264 section 6, RFC 7866 section 7.1.2, RFC 4568 section 5.1.2. Invariants: 
 the whole offer (NotAcceptable), before anything is changed; a stream, once it has a place, keeps it.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -18,6 +19,7 @@ SECURE = ("RTP/SAVP", "RTP/SAVPF")
 PLAIN = ("RTP/AVP", "RTP/AVPF")
 LATE_CODECS = (Codec(8, "PCMA", 8000, 1), Codec(0, "PCMU", 8000, 1), Codec(9, "G722", 8000, 1), Codec(18, "G729", 8000, 1))
 LATE_EVENT_PT = 101
+_PROTOCOL = re.compile(r"[A-Z/]{1,40}")
 
 
 @dataclass(frozen=True)
@@ -104,13 +106,18 @@ def _is_clear(media: MediaDescription, line: int, old: Stream | None, clear: Cle
     if clear is None or media.protocol not in PLAIN:
         return False
     if old is not None and old.clear is None:
-        raise NotAcceptable(f"m-line {line + 1}: expected the SRTP that it had, got {media.protocol[:40]}")
+        raise NotAcceptable(f"m-line {line + 1}: expected the SRTP that it had, got {_show(media.protocol)}")
     return True
+
+
+def _show(protocol: str) -> str:
+    """A protocol as an event may carry it."""
+    return protocol if _PROTOCOL.fullmatch(protocol) else "another"
 
 
 def _choose(media: MediaDescription, line: int) -> CryptoAttribute:
     if media.protocol not in SECURE:
-        raise NotAcceptable(f"m-line {line + 1}: expected RTP/SAVP with a=crypto, got {media.protocol[:40]}")
+        raise NotAcceptable(f"m-line {line + 1}: expected RTP/SAVP with a=crypto, got {_show(media.protocol)}")
     try:
         return choose_crypto(media.cryptos)
     except NotAcceptable as error:

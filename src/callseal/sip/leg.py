@@ -28,7 +28,7 @@ def make_legs(streams: tuple[Stream, ...], metadata: Metadata) -> list[dict[str,
             "number": number,
             "label": show_label(stream),
             "party": party_of(stream, metadata, len(streams)),
-            "codec": "/".join((stream.codecs[0].name.upper(), str(stream.codecs[0].clock_hz))) if stream.codecs else "unknown",
+            "codec": show_codec(stream),
             "suite": stream.suite,
             "protection": stream.clear.label if stream.clear else MEASURED,
             "detail": far_words(speaker_on(stream, metadata, len(streams))),
@@ -53,6 +53,14 @@ def speaker_on(stream: Stream, metadata: Metadata, lines: int) -> Participant | 
 def far_words(speaker: Participant | None) -> str:
     """What is known of the leg beyond the phone system."""
     return FAR.get(speaker.scheme if speaker else "", FAR[""])
+
+
+def show_codec(stream: Stream) -> str:
+    """The first codec of a stream and its clock; a name that is no plain word is not repeated."""
+    first = stream.codecs[0] if stream.codecs else None
+    if first is None or not _SHOWN.fullmatch(first.name) or _NUMBER_LIKE.fullmatch(first.name):
+        return "unknown"
+    return f"{first.name.upper()}/{first.clock_hz}"
 
 
 def show_label(stream: Stream) -> str:

@@ -49,21 +49,30 @@ def meta_of(dialog: Dialog) -> dict[str, Any]:
     described = describe(dialog.metadata)
     described["session"]["odd"] = sorted(dialog.odd)
     related = {"same_call_as": dialog.relation.same_call_as, "conversation": dialog.relation.conversation}
-    return {
+    meta: dict[str, Any] = _printable({
         "started_at": format_time(dialog.started_at),
         "peer": dialog.peer,
         **described,
         **{name: value for name, value in related.items() if value},
         "raw_metadata": to_text(dialog.raw_metadata),
-        "sip_from": _printable(dialog.invite.get("from")),
-        "sip_to": _printable(dialog.invite.get("to")),
-        "sip_call_id": _printable(dialog.call_id),
-    }
+        "sip_from": dialog.invite.get("from"),
+        "sip_to": dialog.invite.get("to"),
+        "sip_call_id": dialog.call_id,
+    })  # fmt: skip
+    return meta
 
 
 def _messages(dialog: Dialog, streams: tuple[Stream, ...], host: str) -> list[dict[str, Any]]:
-    return [stream.as_message(host, party_of(stream, dialog.metadata, len(streams))) for stream in streams]
+    return [_printable(stream.as_message(host, party_of(stream, dialog.metadata, len(streams)))) for stream in streams]
 
 
-def _printable(text: str) -> str:
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+def _printable(value: Any) -> Any:
+    """A value whose texts are UTF-8: bytes of a peer's that are not are shown as such."""
+    match value:
+        case str():
+            return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        case dict():
+            return {name: _printable(item) for name, item in value.items()}
+        case list() | tuple():
+            return [_printable(item) for item in value]
+    return value

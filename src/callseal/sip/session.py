@@ -9,7 +9,7 @@ nothing but its encryption.
 import secrets
 from datetime import datetime, timedelta
 
-from callseal.errors import CallsealError, LimitExceeded, NotAcceptable, PeerError, answer_for
+from callseal.errors import CallsealError, NotAcceptable, PeerError, answer_for
 from callseal.model.ids import new_recording_id
 from callseal.sip import notice
 from callseal.sip.answer import plan_answer, plan_from_late_answer, plan_offer, write_answer
@@ -62,7 +62,7 @@ class Sessions:
             plan = plan_answer(offer, clear=clear) if offer else plan_offer(min(OUR_LINES, max(1, len(metadata.voiced))))
         except NotAcceptable as error:
             return _refuse_offer(exchange, None, str(error))
-        except (PeerError, LimitExceeded) as error:
+        except PeerError as error:
             status = answer_for(error).sip
             return [exchange.reply(status, to_tag=secrets.token_hex(8)), _bad(exchange, status, str(error))]
         dialog = Dialog(
@@ -98,7 +98,7 @@ class Sessions:
         if body.sdp is not None:
             try:
                 offer = parse_sdp(body.sdp)
-            except (PeerError, LimitExceeded):
+            except PeerError:
                 odd.add("body-unreadable")
         if offer is None:
             answer = dialog.answer if request.method == "INVITE" else b""
