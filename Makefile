@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test lint assure bench clean
+.PHONY: help run install test lint assure fuzz bench clean
 
 help:
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 18
@@ -31,15 +31,18 @@ $(VENV)/.test: requirements-test.lock pyproject.toml $(VENV)/.run
 	@touch $@
 
 lint: $(VENV)/.test ## style, types and which room may import which
-	@$(BIN)/ruff check src tests tools bench
+	@$(BIN)/ruff check src tests tools bench fuzz
 	@$(BIN)/mypy
 	@PYTHONPATH=. $(BIN)/lint-imports --no-cache
 
-test: lint ## every promise, with a seeded sample of the long checks
-	@$(BIN)/pytest -m "not long" -n 2 --dist loadfile --every-promise
+test: lint ## every promise, with a seeded sample of the long checks; beside it each parser is fuzzed for a minute
+	@$(BIN)/python -m fuzz --seconds 60 --cpu-seconds 60 --beside $(BIN)/pytest -m "not long" -n 2 --dist loadfile --every-promise
 
 assure-%: $(VENV)/.test ## an issue's full figure, written to docs/assurance/
 	@$(BIN)/python -m tests.assurance $*
+
+fuzz: $(VENV)/.test ## ten minutes of the processor for each parser; what is learnt goes into fuzz/corpus
+	@$(BIN)/python -m fuzz --keep
 
 bench: $(VENV)/.test ## what a packet and a call cost
 	@$(BIN)/python -m bench

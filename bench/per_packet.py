@@ -12,7 +12,7 @@ import numpy as np
 from pylibsrtp import Error, Policy, Session
 
 from bench.traffic import PROFILES
-from callseal.audio.cluster import write_cluster
+from callseal.audio.cluster import write_clusters
 from callseal.model.ids import new_recording_id
 from callseal.store.spool import SpoolWriter
 from callseal.vault.card import SealingCard
@@ -94,6 +94,6 @@ def _seal(parts: list[tuple[bytes, PartSealer]], receivers: list[Receiver]) -> l
         if kept:
             rows = np.frombuffer(b"".join(kept), np.uint8).reshape(len(kept), -1)
             track, at = np.ones(len(kept), np.int64), np.arange(len(kept))
-            cluster = write_cluster(track, at, np.full(len(kept), rows.shape[1]), rows)
+            cluster = next(write_clusters([0, len(kept)], track, at, np.full(len(kept), rows.shape[1]), rows))
             frames.append(encode_frame(recording, 0, 0, sealer.seal(Kind.MEDIA, cluster)))
     return frames

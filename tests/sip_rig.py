@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import hashlib
 import os
 import ssl
 import time
@@ -11,10 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from callseal.config.peers import Peer, Secret, read_network, write_peer
 from callseal.config.settings import Config, Media, Sip
 from callseal.daemons.sip import SipDaemon
 from callseal.errors import Conflict, NotFound, RequestError
 from callseal.model.message import MessageDecoder, encode_message, refuse, reply_to
+from callseal.net.admission import draw_word
 from callseal.net.authority import ensure_authority, issue_client
 from callseal.store.events import EventWriter, read_events
 
@@ -103,7 +106,7 @@ class Answered:
 
     def __init__(self, head: str, body: bytes) -> None:
         self.head = head
-        self.body = body.decode()
+        self.body = body.decode("utf-8", "replace")
         self.status = int(head.split(" ")[1])
         self.headers = [tuple(part.strip() for part in line.partition(":")[::2]) for line in head.split("\r\n")[1:]]
 
@@ -154,6 +157,14 @@ class Rig:
         """A further phone system with a certificate of its own."""
         fingerprint = issue_client(self.config.data / "tls", name, datetime.now(UTC))
         (self.config.data / "peers" / f"{name}.toml").write_text(f'certificate_sha256 = "{fingerprint}"\n')
+
+    def add_cloud_peer(self, name: str, *networks: str, kind: str = "twilio") -> str:
+        """A cloud sender that calls from these networks; returns its secret."""
+        word = draw_word()
+        secret = Secret(hashlib.sha256(word.encode()).hexdigest())
+        peer = Peer(name, kind=kind, networks=tuple(read_network(network) for network in networks), secrets=(secret,))
+        (self.config.data / "peers" / f"{name}.toml").write_text(write_peer(peer))
+        return word
 
     def client_context(self, name: str | None = "phone") -> ssl.SSLContext:
         tls = self.config.data / "tls"

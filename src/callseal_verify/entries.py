@@ -22,12 +22,13 @@ TEXTS = {
     "type": r"[A-Z][A-Za-z]+",
     "at": _TIME,
     "source": r"[a-z]{1,16}(-\d{1,3})?",
-    "action": "listen|export|metadata|hold|release|erase|invite|revoke|policy|people|enrol_device|revoke_device",
+    "action": "listen|export|metadata|hold|release|erase|confirm|invite|revoke|policy|people|enrol_device|revoke_device",
     "decision": "allow|deny",
     "driver": _WORD,
-    "event": "CallStarted|CallUpdated|CallEnded|OfferRefused|PeerRefused|BadRequest|PartStarted|Sealed|Gap|TonesWithheld"
-    "|PacketsFailed|PartEnded|WorkerStarted|WorkerStopped|PartAdopted|ObjectWritten|SpoolFreed|SignedIn|SignInRefused"
-    "|AudioRefused|CardStale|CustodianAway|DiskLow|Other",
+    "event": "CallStarted|CallUpdated|CallEnded|OddityNoticed|OfferRefused|PeerRefused|BadRequest|PartStarted|Sealed|Gap"
+    "|TonesWithheld|PacketsFailed|PartEnded|WorkerStarted|WorkerStopped|PartAdopted|ObjectWritten|SpoolFreed|SignedIn|SignInRefused"
+    "|AudioRefused|CardStale|CustodianAway|DiskLow|VoiceMissing|SignallingLost|DrainBegan|DrainEnded|CallNotSealed"
+    "|StreamHeard|CertificateExpiring|ExceptionBegan|ExceptionEnded|Other",
     "group": r"(?!.*\d{5})[a-z][a-z0-9_-]{0,31}/\d{4}-\d\d-\d\d",
     "hold": _ID16,
     "kind": _WORD,
@@ -88,6 +89,7 @@ TYPES = {
     "RecordingDestroyed": ("what driver state", _DESTROYED),
     "DestructionFinal": ("index driver", "what cell certificate group leaf"),
     "ExportMade": ("who what digest", "role range index detail assertion reason_class"),
+    "ExportGone": ("what index by why", _PERSON),
     "Event": ("event", "through what part digest who role why status count detail reason"),
     "RefusalsCounted": ("kind count", "through why"),
     "CheckpointWitnessed": ("size root witness", "origin"),

@@ -1,6 +1,7 @@
 """Clusters written from columns say the same as those written block by block, and play in FFmpeg."""
 
 import io
+from itertools import accumulate
 
 import av
 import numpy as np
@@ -8,19 +9,21 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callseal.audio.cluster import write_cluster
-from callseal.audio.matroska import BLOCK_SPAN_MS, Block, TrackHead, write_clusters, write_head
+from callseal.audio import cluster
+from callseal.audio.matroska import BLOCK_SPAN_MS, Block, TrackHead, write_head
 from callseal.audio.matroska_reader import read_blocks
 from callseal.errors import InternalError
+from tests.matroska_blocks import write_clusters
 
 
-def _write(blocks: list[Block]) -> bytes:
+def _write(blocks: list[Block], edges: list[int] | None = None) -> bytes:
     width = max(len(block.payload) for block in blocks)
     payload = np.zeros((len(blocks), max(1, width)), np.uint8)
     for row, block in enumerate(blocks):
         payload[row, : len(block.payload)] = np.frombuffer(block.payload, np.uint8)
     columns = ([block.track for block in blocks], [block.at_ms for block in blocks], [len(block.payload) for block in blocks])
-    return write_cluster(*(np.array(column, np.int64) for column in columns), payload)
+    made = cluster.write_clusters(edges or [0, len(blocks)], *(np.array(column, np.int64) for column in columns), payload)
+    return b"".join(bytes(one) for one in made)
 
 
 BLOCKS = st.lists(
@@ -35,6 +38,14 @@ def test_columns_and_blocks_give_the_same_reading(blocks: list[Block]) -> None:
     made = _write(ordered)
     assert list(read_blocks(made)) == list(read_blocks(write_clusters(ordered))) == ordered
     assert len(made) % 1024 == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(BLOCKS, min_size=1, max_size=5))
+def test_clusters_of_many_recordings_written_at_once_are_those_written_one_by_one(groups: list[list[Block]]) -> None:
+    ordered = [sorted(blocks, key=lambda block: block.at_ms) for blocks in groups]
+    edges = [0, *accumulate(len(blocks) for blocks in ordered)]
+    assert _write([block for blocks in ordered for block in blocks], edges) == b"".join(_write(blocks) for blocks in ordered)
 
 
 @pytest.mark.parametrize("sizes", [[160] * 50, [10, 20] * 30, [1, 3, 2, 80, 1]])

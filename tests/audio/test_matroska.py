@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callseal.audio import g711
-from callseal.audio.matroska import PADDED_TO, Block, TrackHead, pad, write_clusters, write_head
+from callseal.audio.matroska import PADDED_TO, Block, TrackHead, pad, write_head
 from callseal.audio.matroska_reader import read_blocks, read_tracks
 from callseal.errors import TamperedError
+from tests.matroska_blocks import write_clusters
 
 TWO = [TrackHead(1, "1", "customer", "PCMA", 8000), TrackHead(2, "label two", "staff", "PCMU", 8000)]
 blocks_of_any_kind = st.lists(

@@ -151,8 +151,27 @@ class TestCustodian:
         return {
             "grants": grants, "meta": {recording: self.meta.get(recording)}, "log_index": len(self.entries) - 1,
             "weaker": code is not None,
+            "exports": {recording: [len(self.entries) - 1, "receipt"]} if request["action"] == "export" else {},
             "history": [{"recording": recording, "log_index": len(self.entries) - 1, "reason": request["reason"], "case": request["case"]}],
         }  # fmt: skip
+
+    def _export_made(self, index: int, receipt: str, digest: str) -> Message:
+        assert receipt == "receipt"
+        self.entries[index]["digest"] = digest
+        return {"log_index": len(self.entries)}
+
+    def _exports_list(self, recording: str | None = None) -> Message:
+        """What the true custodian lists, with nothing confirmed yet."""
+        found = [
+            {
+                "log_index": entry["log_index"], "recording": entry["recording"], "at": entry["at"], "person": entry["person"],
+                "role": entry["role"], "reason_class": entry["reason_class"], "digest": entry.get("digest"), "destroyed": False,
+                "gone_at": None, "gone_by": None, "how": None, "gone_index": None,
+            }
+            for entry in self.entries
+            if entry["action"] == "export" and entry["decision"] == "allow" and recording in (None, entry["recording"])
+        ]  # fmt: skip
+        return {"exports": found, "outstanding": len(found), "all": len(found)}
 
     def _history(self, recording: str, row: Any) -> Message:
         return {"entries": [entry for entry in self.entries if entry["recording"] == recording]}

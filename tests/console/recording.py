@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from callseal.audio import g711
-from callseal.audio.matroska import Block, TrackHead, pad, write_clusters, write_head
+from callseal.audio.matroska import Block, TrackHead, pad, write_head
 from callseal.model.ids import RecordingId
 from callseal.store import schema
 from callseal.store.objects import object_path
@@ -19,6 +19,7 @@ from callseal.vault.object import assemble
 from callseal.vault.seal import PartSealer
 from callseal.vault.tree import KeyTree
 from tests.console.running import RunningConsole
+from tests.matroska_blocks import write_clusters
 
 TRACKS = (TrackHead(1, "10", "customer", "PCMA", 8000), TrackHead(2, "20", "staff", "PCMA", 8000))
 PACKET = 160

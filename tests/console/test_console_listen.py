@@ -1,5 +1,6 @@
 """Listening: what was sent is heard, by whom the custodian allows, through one session, for as long as it is open."""
 
+import hashlib
 import io
 import json
 import wave
@@ -193,6 +194,8 @@ def test_a_listening_is_not_an_export_and_an_export_is_sent_once(console: Runnin
         assert copy.headers["content-disposition"].startswith("attachment;")
         assert np.array_equal(heard(copy.content)[:, 0], sent(3, 1))
         assert client.get(f"/api/openings/{opening}/export").status_code == 404
+        (listed,) = client.get("/api/exports").json()["exports"]
+        assert listed["sha256"] == hashlib.sha256(copy.content).hexdigest() and listed["outstanding"] is True
 
 
 def test_a_changed_byte_is_not_played(console: RunningConsole, officer: Person) -> None:

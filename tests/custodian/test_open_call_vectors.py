@@ -12,6 +12,7 @@ from callseal.audit import canonical
 from callseal.audit.entry import detail_digest
 from callseal.authn.challenge import challenge_of
 from callseal.authn.passkey import Credential, RelyingParty, assertion_digest, verify_assertion, verify_registration
+from callseal.custodian.exports import make_receipt
 from callseal.custodian.leaf import index_key, open_meta, seal_meta, search_token
 from callseal.custodian.row import decode_row, seal_row
 from callseal.custodian.state import decode_state
@@ -94,6 +95,29 @@ def test_the_keystore_opens_with_its_cell_and_each_change_is_refused() -> None:
             decode_state(decrypt(bytes.fromhex(fault["cell"]), b"keystore" + fault["n"].to_bytes(8, "big"), bytes.fromhex(fault["sealed"])))
 
 
+def test_a_receipt_is_the_one_of_its_entry_and_recording() -> None:
+    case = load()["receipt"]
+    key = expand(bytes.fromhex(case["log_seed"]), "export", 32)
+    assert make_receipt(key, case["recording"], case["index"]) == case["receipt"]
+    assert make_receipt(key, case["recording"], case["index"] + 1) != case["receipt"]
+
+
+def more_requests(request: dict[str, Any]) -> list[tuple[dict[str, Any], list[tuple[str, Any]]]]:
+    """What a terminal began, and the word that a copy is gone: the same challenge over other members."""
+    common = {name: request[name] for name in ("v", "at", "nonce", "person", "recordings")}
+    gone = common | {"action": "confirm", "export": 17, "how": "holder-wrote"}
+    return [
+        (request | {"action": "export", "terminal": "ab" * 32}, [("terminal", "ab" * 31 + "ac"), ("action", "listen")]),
+        (gone, [("export", 18), ("how", "seen-deleted"), ("action", "erase")]),
+    ]
+
+
+def make_receipts() -> dict[str, Any]:
+    seed, recording = os.urandom(32), os.urandom(16).hex()
+    receipt = make_receipt(expand(seed, "export", 32), recording, 17)
+    return {"log_seed": seed.hex(), "recording": recording, "index": 17, "receipt": receipt}
+
+
 def flip(data: bytes, at: int) -> str:
     changed = bytearray(data)
     changed[at] ^= 1
@@ -107,10 +131,11 @@ def make(folder: Path) -> dict[str, Any]:
     request = officer.begin_open(sealed)["request"]
     changes = [("action", "export"), ("from_ms", 1), ("to_ms", 3999), ("reason", "Another reason than that"), ("reason_class", "quality"),
                ("case", "x"), ("nonce", "A" * 43), ("person", "0" * 16), ("recordings", ["0" * 32]), ("v", 2)]  # fmt: skip
+    asked = [(request, changes), *more_requests(request)]
     requests = [{
         "request": request, "canonical": canonical.encode(request).hex(), "challenge": challenge_of(canonical.encode(request)).hex(),
         "changed": [request | {name: value} for name, value in changes],
-    }]  # fmt: skip
+    } for request, changes in asked]  # fmt: skip
     key = Authenticator()
     credential = verify_registration(key.register({"challenge": "AA"}), b"\x00", PARTY)
     challenge = challenge_of(canonical.encode(request))
@@ -134,6 +159,7 @@ def make(folder: Path) -> dict[str, Any]:
     cell = rig.cell.read(state.cell)
     return {
         "requests": requests,
+        "receipt": make_receipts(),
         "assertion": {
             "credential_id": credential.credential_id.hex(), "cose_key": credential.public_key.hex(), "challenge": challenge.hex(),
             "response": response, "sign_count": 2, "digest": assertion_digest(response), "faults": faults,

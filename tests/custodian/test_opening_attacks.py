@@ -9,6 +9,7 @@ import pytest
 
 from callseal.audit import canonical
 from callseal.authn.challenge import challenge_of
+from callseal.custodian.refusals import OWN_ENTRIES
 from callseal.custodian.service import keep_house
 from callseal.errors import Denied, RequestError, TamperedError, Unavailable
 from callseal.model.message import raise_refusal
@@ -240,7 +241,8 @@ def test_a_revoked_person_is_denied_and_logged(rig: Rig, officer: Someone, seale
     administrator.act("person.revoke", "revoke", who=officer.person)
     assert_denied(rig, rig.raw("open", request=begun["request"], rows={sealed.recording: [sealed.row]}, response=response), "proof-refused")
     assert rig.raw("open.begin", person=officer.person, action="listen")["error"]["kind"] == "Denied"
-    assert rig.entries()[-1]["why"] == "unknown-person"
+    keep_house(rig.custody, rig.now)
+    assert [(entry["kind"], entry["count"]) for entry in rig.entries("RefusalsCounted")] == [("open", 1)]
 
 
 class _Failing(PolicySet):
@@ -311,3 +313,29 @@ def test_refusals_before_sign_in_are_counted_one_entry_a_minute(rig: Rig) -> Non
     rig.raw("signin.finish", nonce="A" * 43)
     keep_house(rig.custody, rig.now + timedelta(seconds=30))
     assert [entry["kind"] for entry in rig.entries("RefusalsCounted")] == ["signin", "enrol"]
+
+
+def test_a_flood_of_askers_nobody_knows_is_one_entry_a_minute(rig: Rig) -> None:
+    before = rig.custody.ledger.size
+    for _ in range(500):
+        assert rig.raw("open.begin", person="0" * 16, action="listen")["error"]["kind"] == "Denied"
+    assert rig.custody.ledger.size == before
+    keep_house(rig.custody, rig.now)
+    assert [(entry["kind"], entry["count"]) for entry in rig.entries("RefusalsCounted")] == [("open", 500)]
+    for _ in range(3):
+        rig.raw("open.begin", person=None, action="listen")
+    keep_house(rig.custody, rig.now + timedelta(seconds=59))
+    assert len(rig.entries("RefusalsCounted")) == 1
+    keep_house(rig.custody, rig.now + timedelta(seconds=60))
+    assert [entry["count"] for entry in rig.entries("RefusalsCounted")] == [500, 3]
+
+
+def test_a_flood_of_requests_that_were_never_asked_has_a_few_entries_and_a_count(rig: Rig) -> None:
+    for _ in range(300):
+        rig.raw("open", request={"nonce": "A" * 43}, response={})
+    assert len(rig.entries("OpeningDenied")) == OWN_ENTRIES
+    keep_house(rig.custody, rig.now)
+    assert rig.entries("RefusalsCounted")[-1]["count"] == 300 - OWN_ENTRIES
+    rig.now += timedelta(minutes=1)
+    rig.raw("open", request={"nonce": "A" * 43}, response={})
+    assert len(rig.entries("OpeningDenied")) == OWN_ENTRIES + 1

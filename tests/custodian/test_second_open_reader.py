@@ -153,6 +153,17 @@ def test_metadata_words_and_tokens() -> None:
         assert hmac.new(index, f"{kind}:{value}".encode(), hashlib.sha256).hexdigest() == token
 
 
+def test_the_receipt_of_an_export() -> None:
+    case = VECTORS["receipt"]
+    data = struct.pack(">Q", case["index"]) + bytes.fromhex(case["recording"])
+    assert hmac.new(ex(bytes.fromhex(case["log_seed"]), "export", 32), data, "sha256").digest() == unbase64(case["receipt"])
+
+
+def test_every_member_of_a_request_stands_on_the_page() -> None:
+    named = set(re.findall(r"`([a-z_]+)`", PAGE.split("## 2. The request")[1].split("## 3.")[0]))
+    assert {name for case in VECTORS["requests"] for name in case["request"]} <= named
+
+
 def test_the_keystore_and_its_faults() -> None:
     def read(cell: str, n: int, sealed: str) -> Any:
         return json.loads(c256_open(bytes.fromhex(cell), b"keystore" + struct.pack(">Q", n), bytes.fromhex(sealed)))

@@ -38,6 +38,10 @@ CASES: dict[str, tuple[View, View]] = {
         of(*(seen("PeerRefused", 64 - 16 * k, n=k) for k in range(5))),
     ),
     "no_packets": (call(5.1, 0), call(5, 0)),
+    "one_side": (
+        of(seen("VoiceMissing", why="flat", party="customer")),
+        of(seen("VoiceMissing", why="no-packets", party="")),
+    ),
     "long_gap": (
         of(seen("Gap", from_ms=0, to_ms=2001, why="no packets")),
         of(seen("Gap", from_ms=0, to_ms=2000, why="no packets")),
@@ -69,9 +73,17 @@ CASES: dict[str, tuple[View, View]] = {
     "overdue": (View(now=NOW, overdue=1), View(now=NOW, overdue=0)),
 }
 
+MORE_POSITIVES = {
+    "no_packets": of(seen("VoiceMissing", why="none-yet")),
+    "long_gap": of(seen("VoiceMissing", why="no-packets")),
+    "one_side": of(seen("VoiceMissing", why="one-side", party="staff")),
+    "no_bye": of(seen("SignallingLost", peer="office")),
+}
+
 MORE_NEGATIVES = {
     "long_gap": of(seen("Gap", from_ms=0, to_ms=60_000, why="paused")),
     "no_packets": call(3600, 1000),
+    "one_side": of(seen("VoiceMissing", why="none-yet", party="")),
     "denied_openings": of(*(seen("AudioRefused", person=str(k)) for k in range(3))),
     "disk_low": View(now=NOW, disk_free_bytes=GIB, disk_total_bytes=5 * GIB),
 }
@@ -86,6 +98,12 @@ def test_the_planted_fault_is_found(kind: str) -> None:
     (finding,) = {found.dedupe: found for found in rule_of(kind)(CASES[kind][0])}.values()
     assert finding.kind == kind
     assert finding.at <= NOW
+
+
+@pytest.mark.parametrize("kind", MORE_POSITIVES)
+def test_what_is_seen_while_the_call_goes_on_is_found_too(kind: str) -> None:
+    (finding,) = rule_of(kind)(MORE_POSITIVES[kind])
+    assert (finding.kind, finding.recording) == (kind, RECORDING)
 
 
 @pytest.mark.parametrize("kind", CASES)

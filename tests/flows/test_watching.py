@@ -18,7 +18,7 @@ from callseal.flows.metrics import read_figures, write_gauges
 from callseal.flows.relay import Relay
 from callseal.model.call import Alert, CallState, PartState, Severity
 from callseal.store import schema
-from callseal.store.calls import get_call, get_overview, list_alerts, list_calls, list_certificates
+from callseal.store.calls import get_call, list_alerts, list_calls, list_certificates
 from callseal.store.database import Database
 from callseal.store.events import EventWriter
 from callseal.store.ledger import acknowledge_alert, mark_held
@@ -251,7 +251,6 @@ def test_recordings_past_their_day_are_counted_and_raise_an_alert(place: Place) 
         connection.execute(update(schema.calls).values(delete_by=NOW - timedelta(hours=2)))
     assert place.look() == ["overdue"]
     with place.database.read() as connection:
-        assert get_overview(connection, NOW).overdue == 1
         assert read_figures(connection, NOW)["destructions_overdue"] == 1
 
 
@@ -262,10 +261,9 @@ def test_figures_hold_counts_and_ages(place: Place) -> None:
         write_gauges(connection, {"spool_age_seconds": 5}, NOW)
     with place.database.read() as connection:
         figures = read_figures(connection, NOW + timedelta(seconds=9))
-        overview = get_overview(connection, NOW)
         sealed = list_calls(connection, state=CallState.SEALED, day=NOW.date())
     assert (figures["calls_sealed"], figures["spool_age_seconds"], figures["watcher_quiet_seconds"]) == (1, 5, 9)
-    assert (overview.sealed, overview.sealed_ms, overview.live) == (1, 3000, 0)
+    assert (figures["calls_live"], figures["calls_held"], figures["offers_refused_today"], figures["alerts_open"]) == (0, 0, 0, 0)
     assert [call.recording for call in sealed] == [A]
     with pytest.raises(KeyError), place.database.write() as connection:
         write_gauges(connection, {"no_such_figure": 1}, NOW)

@@ -47,7 +47,7 @@ def test_keys_are_for_their_owner_only_and_certificates_for_one_purpose(folders)
 
 def test_the_test_phone_is_a_peer_by_its_fingerprint(folders):
     tls, peers = folders
-    assert load_peers(peers)[fingerprint_of(tls / "phone.pem")].name == "phone"
+    assert load_peers(peers)["phone"].fingerprints == {fingerprint_of(tls / "phone.pem")}
 
 
 def test_a_new_peer_is_seen_and_a_broken_file_keeps_the_old_peers(folders):

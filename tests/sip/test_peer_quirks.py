@@ -8,7 +8,8 @@ from callseal.sip.crypto_attribute import choose_crypto, parse_crypto
 from callseal.sip.header import parse_name_addr
 from callseal.sip.multipart import METADATA, SDP, find_part, read_parts
 from callseal.sip.sdp import parse_sdp
-from callseal.sip.siprec import merge, parse_metadata, read_aor
+from callseal.sip.siprec import merge
+from callseal.sip.siprec_xml import parse_metadata, read_aor
 from tests import sip_rig as rig
 
 BODY = "--{0}\r\nContent-Type:{1}\r\n\r\nSDP\r\n--{0}\r\nContent-Type: {2}\r\nContent-Length: 3\r\n\r\nXML\r\n--{0}--\r\n"

@@ -1,65 +1,21 @@
 """The recorder's rules without a socket: retransmission, pending changes, pauses, late offers, downgrades, timers, reopening."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
-from callseal.config.peers import Peer
 from callseal.errors import PeerError
 from callseal.sip.dialog import TRANSITIONS, State, Trigger
-from callseal.sip.exchange import CloseMedia, Connection, OpenMedia, Report, Send, UpdateMedia, UpdateMeta
-from callseal.sip.message import MessageReader
-from callseal.sip.recorder import Recorder
+from callseal.sip.exchange import CloseMedia, Send, UpdateMeta
 from tests import sip_rig as rig
-
-NOW = datetime(2026, 11, 24, 9, 0, tzinfo=UTC)
-
-
-class Desk:
-    """A recorder, a peer at it, and media that answers at once unless told not to."""
-
-    def __init__(self) -> None:
-        self.recorder = Recorder("127.0.0.1", 3)
-        self.ports = [20002, 20004]
-
-    def say(self, text: str, peer: str = "pbx", now: datetime = NOW) -> list:
-        here = Connection(7 if peer == "pbx" else 8, Peer(peer, frozenset()), ("192.0.2.9", 4), ("192.0.2.1", 5061), "TLSv1.3 X")
-        return [output for message in MessageReader().feed(text.encode()) for output in self.recorder.receive(here, message, now)]
-
-    def answer(self, outputs: list) -> list:
-        """Let media answer what was asked of it."""
-        for output in outputs:
-            if isinstance(output, OpenMedia | UpdateMedia):
-                streams = output.request["streams"] if isinstance(output, OpenMedia) else output.streams
-                outputs = outputs + self.recorder.media_answered(output.recording, self.ports[: len(streams)], NOW)
-        return outputs
-
-    def call(self, call_id: str = "c1", body=None) -> tuple[str, str]:
-        """A confirmed call; returns recording and our tag."""
-        outputs = self.answer(self.say(rig.request("INVITE", call_id, body=body or rig.multipart(rig.sdp()))))
-        tag = sent(outputs)[0].to_tag
-        assert self.say(rig.request("ACK", call_id, to_tag=tag)) == []
-        return outputs[0].recording, tag
-
-
-def sent(outputs: list) -> list[rig.Answered]:
-    parts = [output.data.partition(b"\r\n\r\n") for output in outputs if isinstance(output, Send)]
-    return [rig.Answered(head.decode(), body) for head, _, body in parts]
-
-
-def kinds(outputs: list) -> list[str]:
-    return [output.kind if isinstance(output, Report) else type(output).__name__ for output in outputs]
-
-
-def reports(outputs: list, kind: str) -> list[dict]:
-    return [output.data for output in outputs if isinstance(output, Report) and output.kind == kind]
+from tests.sip_desk import NOW, Desk, kinds, reports, sent
 
 
 def test_a_request_sent_again_is_acted_on_once_and_meets_the_same_response():
     desk = Desk()
     invite = rig.request("INVITE", "c1", body=rig.multipart(rig.sdp()), branch="z9hG4bKsame")
     waiting = desk.say(invite)
-    assert kinds(waiting) == ["OpenMedia"] and desk.say(invite) == []
+    assert kinds(waiting)[0] == "OpenMedia" and desk.say(invite) == []
     first = desk.answer(waiting)
     assert desk.say(invite) == [output for output in first if isinstance(output, Send)]
     assert len(desk.recorder.sessions.dialogs) == 1
@@ -194,7 +150,7 @@ def test_cancel_before_media_answers_ends_the_invite_and_after_it_changes_nothin
 
 def test_media_away_is_503_for_a_new_call_and_no_harm_to_a_change_of_a_live_one():
     desk = Desk()
-    (order,) = desk.say(rig.request("INVITE", "c0", body=rig.sdp()))
+    order = desk.say(rig.request("INVITE", "c0", body=rig.sdp()))[0]
     outputs = desk.recorder.media_failed(order.recording, NOW)
     assert sent(outputs)[0].status == 503 and sent(outputs)[0].get("Retry-After") == "5"
     recording, tag = desk.call("c1")
@@ -258,7 +214,7 @@ def test_draining_refuses_new_calls_and_options_and_finishes_live_ones():
 def test_row_14_require_in_any_form_of_siprec_is_accepted(required):
     desk = Desk()
     header = f"Require: {required}\r\n" if required else ""
-    assert kinds(desk.say(rig.request("INVITE", "c1", body=rig.sdp(), headers=header))) == ["OpenMedia"]
+    assert kinds(desk.say(rig.request("INVITE", "c1", body=rig.sdp(), headers=header)))[0] == "OpenMedia"
 
 
 def test_bye_while_media_is_waited_for_answers_both():

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from obstore.store import MemoryStore
 
-from callseal.errors import NotFound, Unavailable
+from callseal.errors import LimitExceeded, NotFound, Unavailable
 from callseal.store.objects import ObjectStore, object_path, row_path
 
 RECORDING = "ab112233445566778899aabbccddeeff"
@@ -63,3 +63,15 @@ def test_local_objects_are_for_their_owner_only(tmp_path: Path) -> None:
     objects = ObjectStore(tmp_path / "objects")
     objects.put("aa/x/0.csr", b"x")
     assert (tmp_path / "objects/aa/x/0.csr").stat().st_mode & 0o077 == 0
+
+
+def test_an_object_beyond_the_limit_is_neither_written_nor_read(tmp_path: Path) -> None:
+    limited, free = ObjectStore(tmp_path, limit_bytes=100), ObjectStore(tmp_path)
+    limited.put("aa/x/0.csr", bytes(100))
+    assert limited.get("aa/x/0.csr") == bytes(100), "the control: the limit itself fits"
+    with pytest.raises(LimitExceeded):
+        limited.put("aa/x/0.csr", bytes(101))
+    assert limited.get_size("aa/x/0.csr") == 100, "what stood there stands"
+    free.put("aa/y/0.csr", bytes(101))
+    with pytest.raises(LimitExceeded):
+        limited.get("aa/y/0.csr")

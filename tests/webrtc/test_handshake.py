@@ -73,7 +73,7 @@ def test_both_ends_agree_on_fingerprints_keys_and_short_string(public: bool) -> 
         (("body", "proof", "entry"), lambda entry: entry.replace('"sequence":3', '"sequence":4'), "manifest-unlogged"),
         (("body", "proof", "checkpoint"), lambda note: note.replace("\n7\n", "\n8\n"), "log-signature"),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else value if isinstance(value, str) and len(value) < 40 else "",
 )  # fmt: skip
 def test_a_change_of_one_thing_in_m2_is_refused_with_its_reason(path: tuple[str, ...], to: Any, reason: str) -> None:
     ends = Ends()

@@ -1,15 +1,17 @@
-"""One Matroska cluster from columns of frames: no Python object for each frame.
+"""Matroska clusters from columns of frames: no Python object for each frame.
 
 Source: RFC 9559 sections 5.1.3 and 10.2 (Cluster, SimpleBlock). Sizes of blocks are written as EBML numbers of two bytes.
 Invariants: a payload is kept as it came; the cluster ends in an EBML Void at a multiple of 1 KiB.
 """
 
 import struct
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from callseal.audio.matroska import BLOCK_SPAN_MS, CLUSTER, SIMPLE_BLOCK, TIMESTAMP, pad
+from callseal.audio.matroska import BLOCK_SPAN_MS, CLUSTER, SIMPLE_BLOCK, TIMESTAMP, padding_for
 from callseal.errors import InternalError
 
 Bytes = NDArray[np.uint8]
@@ -21,13 +23,15 @@ LONGEST_PAYLOAD = (1 << 14) - 6
 _KEYFRAME = 0x80
 
 
-def write_cluster(track: Ints, at_ms: Ints, length: Ints, payload: Bytes) -> bytes:
-    """One padded cluster of n frames in order of time: their tracks (1 to 126), times, lengths, and payloads one a row.
+def write_clusters(edges: Sequence[int], track: Ints, at_ms: Ints, length: Ints, payload: Bytes) -> Iterator[bytearray]:
+    """A padded cluster of the frames `edges[i]` to `edges[i + 1]` for each i, each in order of time: their tracks (1 to 126),
+    times, lengths, and payloads one a row. The columns are those of all clusters, so that numpy's fixed cost is paid once.
 
-    The times span at most 32.7 s. Raises InternalError where they do not, or a payload is longer than a packet can be.
+    A cluster's times span at most 32.7 s. Raises InternalError where they do not, or a payload is longer than a packet can be.
     """
-    base = max(0, int(at_ms[0]))
-    offset = at_ms - base
+    begins, counts = np.array(edges[:-1]), np.diff(edges)
+    bases = np.maximum(at_ms[begins], 0)
+    offset = at_ms - np.repeat(bases, counts)
     if int(np.abs(offset).max()) > BLOCK_SPAN_MS or payload.shape[1] > LONGEST_PAYLOAD:
         raise InternalError("cluster: expected at most 32.7 s and payloads below 16 KiB")
     rows = np.empty((len(track), HEAD_BYTES + payload.shape[1]), np.uint8)
@@ -37,10 +41,20 @@ def write_cluster(track: Ints, at_ms: Ints, length: Ints, payload: Bytes) -> byt
     rows[:, 4:6] = offset.astype(">i2").view(np.uint8).reshape(-1, 2)
     rows[:, 6] = _KEYFRAME
     rows[:, HEAD_BYTES:] = payload
-    if (length == payload.shape[1]).all():
-        blocks = rows.tobytes()
-    else:
-        blocks = rows[np.arange(rows.shape[1]) < HEAD_BYTES + length[:, None]].tobytes()
-    rows[:] = 0
+    try:
+        for base, (begin, end) in zip(bases.tolist(), pairwise(edges), strict=True):
+            yield _join(base, rows[begin:end], length[begin:end])
+    finally:
+        rows[:] = 0
+
+
+def _join(base: int, rows: Bytes, length: Ints) -> bytearray:
+    """One cluster of ready-made blocks; a row's bytes behind its payload are left out."""
+    full = HEAD_BYTES + length
+    blocks = rows if (full == rows.shape[1]).all() else rows[np.arange(rows.shape[1]) < full[:, None]]
     time = struct.pack(">BBQ", TIMESTAMP, 0x88, base)
-    return pad(struct.pack(">IQ", CLUSTER, 1 << 56 | len(time) + len(blocks)) + time + blocks)
+    made = bytearray(struct.pack(">IQ", CLUSTER, 1 << 56 | len(time) + blocks.nbytes))
+    made += time
+    made += blocks.data.cast("B")
+    made += padding_for(len(made))
+    return made

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 Samples = NDArray[np.int16]
 
-CLOCK_HZ = 8000
 SILENCE = {"PCMA": 0xD5, "PCMU": 0xFF}
 
 

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE_RATE_HZ = 16_000
-
 _QMF = (3, -11, 12, 32, -210, 951, 3876, -805, 362, -156, 53, -11)
 _WL = (-60, -30, 58, 172, 334, 538, 1198, 3042)
 _RL42 = (0, 7, 6, 5, 4, 3, 2, 1, 7, 6, 5, 4, 3, 2, 1, 0)

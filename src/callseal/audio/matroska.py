@@ -1,4 +1,4 @@
-"""Matroska, as little of it as a recording needs: a head, and clusters of SimpleBlocks, one track a speaker.
+"""Matroska, as little of it as a recording needs: a head; clusters of SimpleBlocks are `audio.cluster`'s, one track a speaker.
 
 Source: RFC 8794 (EBML), RFC 9559 (Matroska). The segment and its clusters stand one after the other, so a head followed by any of
 its clusters plays in any player. Timestamps are milliseconds of the recording; loss is a missing block.
@@ -6,7 +6,7 @@ Invariants: a payload is kept as it came; padding is an EBML Void, so that lengt
 """
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 PADDED_TO = 1024
@@ -66,45 +66,21 @@ def write_head(tracks: Sequence[TrackHead], app: str = "Callseal") -> bytes:
     return pad(_element(EBML, header) + _id(SEGMENT) + b"\x01" + b"\xff" * 7 + _element(INFO, info) + _element(TRACKS, entries))
 
 
-def write_clusters(blocks: Iterable[Block]) -> bytes:
-    """Clusters for these blocks in the order of their time, padded; nothing at all is a lone padding.
-
-    A block further than 32.7 s from its cluster's first begins another cluster.
-    """
-    ordered = sorted(blocks, key=lambda block: block.at_ms)
-    clusters: list[bytes] = []
-    group: list[Block] = []
-    for block in ordered:
-        if group and block.at_ms - group[0].at_ms > BLOCK_SPAN_MS:
-            clusters.append(_cluster(group))
-            group = []
-        group.append(block)
-    if group:
-        clusters.append(_cluster(group))
-    return pad(b"".join(clusters))
-
-
 def pad(data: bytes) -> bytes:
     """Append an EBML Void up to the next multiple of 1,024 bytes, at least 2 bytes of it where any is needed."""
-    missing = -len(data) % PADDED_TO
-    if missing == 0:
-        return data or _void(PADDED_TO)
-    return data + _void(missing if missing >= 2 else missing + PADDED_TO)
+    return data + (padding_for(len(data)) if data else _void(PADDED_TO))
+
+
+def padding_for(length: int) -> bytes:
+    """The EBML Void that brings `length` bytes to a multiple of 1,024; nothing where they are one."""
+    missing = -length % PADDED_TO
+    return b"" if missing == 0 else _void(missing if missing >= 2 else missing + PADDED_TO)
 
 
 def _void(length: int) -> bytes:
     if length - 2 < 0x7F:
         return bytes([VOID, 0x80 | length - 2]) + bytes(length - 2)
     return bytes([VOID]) + struct.pack(">Q", 1 << 56 | length - 9) + bytes(length - 9)
-
-
-def _cluster(blocks: Sequence[Block]) -> bytes:
-    base = max(0, blocks[0].at_ms)
-    body = [_unsigned(TIMESTAMP, base)]
-    for block in blocks:
-        content = bytes([0x80 | block.track]) + struct.pack(">hB", block.at_ms - base, 0x80) + block.payload
-        body.append(_element(SIMPLE_BLOCK, content))
-    return _element(CLUSTER, b"".join(body))
 
 
 def _track(track: TrackHead) -> bytes:

@@ -22,10 +22,11 @@ SALT_BYTES = 32
 DETAIL_LABEL = b"callseal/v1/detail"
 
 EVENTS = (
-    "CallStarted", "CallUpdated", "CallEnded", "OfferRefused", "PeerRefused", "BadRequest",
+    "CallStarted", "CallUpdated", "CallEnded", "OddityNoticed", "OfferRefused", "PeerRefused", "BadRequest",
     "PartStarted", "Sealed", "Gap", "TonesWithheld", "PacketsFailed", "PartEnded", "WorkerStarted", "WorkerStopped",
     "PartAdopted", "ObjectWritten", "SpoolFreed", "SignedIn", "SignInRefused", "AudioRefused",
-    "CardStale", "CustodianAway", "DiskLow", "Other",
+    "CardStale", "CustodianAway", "DiskLow", "VoiceMissing", "SignallingLost", "DrainBegan", "DrainEnded",
+    "CallNotSealed", "StreamHeard", "CertificateExpiring", "ExceptionBegan", "ExceptionEnded", "Other",
 )  # fmt: skip
 """What an `Event` may be called; one that is not yet on the list is relayed as `Other`, so that its number is not missing."""
 
@@ -69,7 +70,7 @@ FIELDS: dict[str, Check] = {
     "n": lambda value: _is_count(value) and value > 0,
     "through": _is_count,
     "action": _one_of(
-        "listen", "export", "metadata", "hold", "release", "erase", "invite", "revoke", "policy", "people",
+        "listen", "export", "metadata", "hold", "release", "erase", "confirm", "invite", "revoke", "policy", "people",
         "enrol_device", "revoke_device",
     ),
     "assertion": _digest,
@@ -166,6 +167,7 @@ TYPES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         ("RecordingDestroyed", "what driver state", _DESTROYED),
         ("DestructionFinal", "index driver", f"what cell certificate {_GROUP}"),
         ("ExportMade", "who what digest", "role range index detail assertion reason_class"),
+        ("ExportGone", "what index by why", _PERSON),
         ("Event", "event", "through what part digest who role why status count detail reason"),
         ("RefusalsCounted", "kind count", "through why"),
         ("CheckpointWitnessed", "size root witness", "origin"),

@@ -14,27 +14,29 @@ from typing import Annotated, BinaryIO
 import typer
 from rich.console import Console
 
-from callseal.cli.opening import console_link, find_call, opened_call
+from callseal.cli.opening import find_call, opened_call
 from callseal.config.settings import load_config
-from callseal.errors import Conflict, Denied
+from callseal.errors import CallsealError, Conflict
+from callseal.flows.open import report_export
 from callseal.flows.opened import OpenedRecording
 from callseal.web.sound import whole
 
 screen = Console(stderr=True, highlight=False, soft_wrap=True)
 WARNING = (
     "[bold]An exported file is out of our hands.[/] Destroying the recording later does not reach it.\n"
-    "The log keeps who took it, when and why."
+    "The log keeps who took it, when and why, and the copy is listed in the console until its end is confirmed."
 )
 
 
 def export(
     recording: Annotated[str, typer.Argument(help="A recording's id as `callseal calls` shows it, or `latest`.")],
     output: Annotated[str, typer.Option("-o", "--output", help="The file to write: .wav, or .mka as it came; - for stdout.")],
+    by_code: Annotated[bool, typer.Option("--code", help="Prove it by password and codes here; weaker, often refused.")] = False,
     config_file: Annotated[Path | None, typer.Option("--config", help="The configuration file.")] = None,
 ) -> int:
-    """Write a recording to a file: asks for the reason, your password and codes; the log has it first.
+    """Write a recording to a file: asks for the reason, and for your passkey by a link to the console; the log has it first.
 
-    The policy as delivered asks for a passkey, which a terminal has not: then export on the call's page, whose link is shown.
+    The file is readable by you alone. It is listed as outstanding until somebody confirms that it is gone.
     """
     config = load_config(config_file)
     detail = find_call(config, recording)
@@ -43,14 +45,15 @@ def export(
     screen.print(WARNING)
 
     async def work() -> None:
-        async with opened_call(config, detail, "export") as (opened, _person):
-            digest = _write(opened, output)
+        async with opened_call(config, detail, "export", by_code=by_code) as (opened, keyring):
+            digest = await asyncio.to_thread(_write, opened, output)
             screen.print(f"Written, SHA-256 {digest}. Entry {opened.log_index} of the log says that you have it.")
+            try:
+                await report_export(keyring, opened, digest)
+            except CallsealError as error:
+                screen.print(f"[yellow]The log could not take the file's digest:[/] {error}. The copy is listed without it.")
 
-    try:
-        asyncio.run(work())
-    except Denied as error:
-        raise Denied(f"{error}. With a passkey: {console_link(config, detail.call.recording)}") from error
+    asyncio.run(work())
     return 0
 
 

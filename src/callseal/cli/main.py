@@ -11,6 +11,7 @@ from callseal.cli.calls import calls
 from callseal.cli.doctor import doctor
 from callseal.cli.export import export
 from callseal.cli.keys import keys
+from callseal.cli.peer import peer_app
 from callseal.cli.play import play
 from callseal.cli.up import up
 from callseal.cli.verify import verify
@@ -36,6 +37,7 @@ for command, panel in (
     (keys, "Evidence"),
 ):
     app.command(rich_help_panel=panel)(command)
+app.add_typer(peer_app, name="peer", rich_help_panel="Run")
 
 
 def main() -> NoReturn:

@@ -27,9 +27,10 @@ screen = Console(stderr=True, highlight=False, soft_wrap=True)
 
 def play(
     recording: Annotated[str, typer.Argument(help="A recording's id as `callseal calls` shows it, or `latest`.")],
+    by_code: Annotated[bool, typer.Option("--code", help="Prove it by password and codes here; weaker.")] = False,
     config_file: Annotated[Path | None, typer.Option("--config", help="The configuration file.")] = None,
 ) -> int:
-    """Hear a recording: asks for the reason, your password and codes; the log has it before the first sample.
+    """Hear a recording: asks for the reason, and for your passkey by a link to the console; the log has it first.
 
     Sound goes to aplay, paplay or ffplay through a pipe, never to a file. Without one, its shape is drawn here.
     """
@@ -37,7 +38,7 @@ def play(
     detail = find_call(config, recording)
 
     async def work() -> int:
-        async with opened_call(config, detail, "listen") as (opened, _person):
+        async with opened_call(config, detail, "listen", by_code=by_code) as (opened, _keyring):
             if not opened.playable:
                 raise NotAcceptable("codec: this recording cannot be played here; `callseal export` writes it as it came")
             return await _play(opened)

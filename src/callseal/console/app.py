@@ -18,15 +18,23 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.requests import Request
 
 from callseal.config.settings import Config
-from callseal.console import call, calls, enrol, export, files, health, listen, log, people, private, signin
+from callseal.console import call, calls, enrol, export, exports, files, health, listen, log, people, private, signin, terminal
 from callseal.console.live import NEWEST, LiveFeed
 from callseal.console.parts import Note, Parts, PrivateDesk
-from callseal.flows.open import Asks
 from callseal.flows.opened import OpenedRecording
 from callseal.flows.sealed_part import ReadsObjects
+from callseal.model.keyring import Asks
 from callseal.store.database import Database
 from callseal.web.answers import answer_errors
-from callseal.web.guards import LOG_READERS, PEOPLE_KEEPERS, PRIVATE_CALLERS, READERS, SIGNED_IN, check_routes
+from callseal.web.guards import (
+    KEEPERS,
+    LOG_READERS,
+    PEOPLE_KEEPERS,
+    PRIVATE_CALLERS,
+    READERS,
+    SIGNED_IN,
+    check_routes,
+)
 from callseal.web.headers import Gate
 from callseal.web.limits import Attempts
 from callseal.web.openings import Openings
@@ -36,7 +44,7 @@ from callseal.web.sessions import Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SWEEP_SECONDS: Final = 5.0
-PAGES: Final = (files, signin, enrol, calls, call, listen, export, log, people, health, private)
+PAGES: Final = (files, signin, enrol, calls, call, listen, export, exports, terminal, log, people, health, private)
 
 router = APIRouter()
 
@@ -71,6 +79,7 @@ def pages_of(session: Session, *, private: bool = False) -> list[tuple[str, str]
     places = (
         ("/calls", "Calls", READERS),
         *((("/private", "Private calls", PRIVATE_CALLERS),) if private else ()),
+        ("/exports", "Exports", KEEPERS),
         ("/log", "Log", LOG_READERS),
         ("/health", "Health", READERS),
         ("/people", "People", PEOPLE_KEEPERS),

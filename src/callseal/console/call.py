@@ -12,7 +12,7 @@ from callseal.console.verifier import verify_installation
 from callseal.console.words import STATES, reason_words, role_words, show_call, show_leg
 from callseal.model.call import CallDetail, PartState
 from callseal.model.message import to_text
-from callseal.model.roles import CASE_CLASSES, REASON_CLASSES
+from callseal.model.roles import CASE_CLASSES, EXPORT_ENDS, REASON_CLASSES
 from callseal.store.calls import get_call, get_rows
 from callseal.web.guards import NO_AUDIO, READERS
 
@@ -65,7 +65,11 @@ async def send_history(request: Request, recording: Recording) -> dict[str, Any]
         }
         for entry in reply["entries"]
     ]
-    return {"entries": sorted(entries, key=lambda entry: int(entry["log_index"]), reverse=True)}
+    exports = await parts.keyring.ask("exports.list", recording=recording)
+    return {
+        "entries": sorted(entries, key=lambda entry: int(entry["log_index"]), reverse=True),
+        "exports": [show_export(export, names) for export in exports["exports"]],
+    }
 
 
 @router.post("/api/calls/{recording}/verify", dependencies=[Depends(READERS)], tags=["evidence"])
@@ -85,6 +89,26 @@ def find_call(parts: Parts, recording: str) -> CallDetail:
 def is_stored(detail: CallDetail) -> bool:
     """Whether every part stands sealed in the object store, so that it can be heard and verified."""
     return bool(detail.parts) and all(part.state is PartState.SEALED and part.path for part in detail.parts)
+
+
+def show_export(export: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """A copy that left: who took it, when and why, and whether its end is confirmed."""
+    gone = export["gone_at"] is not None
+    return {
+        "log_index": export["log_index"],
+        "recording": export["recording"],
+        "at": export["at"],
+        "who": names.get(export["person"], export["person"]),
+        "role": role_words(export["role"]),
+        "reason": reason_words(export["reason_class"]),
+        "sha256": export["digest"],
+        "destroyed": export["destroyed"],
+        "outstanding": not gone,
+        "gone_at": export["gone_at"],
+        "gone_by": names.get(export["gone_by"], export["gone_by"]),
+        "how": EXPORT_ENDS.get(export["how"] or ""),
+        "gone_index": export["gone_index"],
+    }
 
 
 async def read_names(parts: Parts) -> dict[str, str]:

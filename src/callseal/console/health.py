@@ -5,7 +5,6 @@ read is shown as such and never as well.
 """
 
 import asyncio
-import contextlib
 import ipaddress
 import json
 import shutil
@@ -19,14 +18,18 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from callseal.console.parts import Parts, parts_of
 from callseal.console.words import show_call
 from callseal.errors import CallsealError, Denied, RequestError
-from callseal.model.call import Alert, CallState, Overview
+from callseal.flows.metrics import COUNTED, GAUGES, read_figures
+from callseal.model.call import Alert, CallState
 from callseal.model.clock import format_time
 from callseal.model.roles import ADMINISTRATOR
-from callseal.store.calls import get_overview, list_alerts, list_calls
+from callseal.store.calls import list_alerts, list_calls
 from callseal.store.ledger import acknowledge_alert
 from callseal.web.guards import ANYONE, READERS, WATCHING, session_of, signed_in
 
 DISK_LOW_BYTES = 2 << 30
+SPOOL_OLD_SECONDS = 3600
+WATCHER_QUIET_SECONDS = 60
+QUIET = "watcher_quiet_seconds"
 
 router = APIRouter()
 
@@ -41,10 +44,10 @@ async def show_health(request: Request) -> HTMLResponse:
 async def send_health(request: Request) -> dict[str, Any]:
     """Alerts, figures, processes and live calls. A part that is away is named as away."""
     parts = parts_of(request)
-    overview, alerts, live = await asyncio.to_thread(_read, parts)
+    counted, alerts, live = await asyncio.to_thread(_read, parts)
     return {
         "alerts": [_show_alert(alert) for alert in alerts],
-        "figures": await _figures(parts, overview),
+        "figures": await _figures(parts, counted),
         "processes": read_processes(parts),
         "live": live,
     }
@@ -82,15 +85,14 @@ async def send_metrics(request: Request) -> Response:
         raise Denied("metrics: for this machine itself, or for an administrator who is signed in")
     parts = parts_of(request)
     registry = CollectorRegistry()
-    overview, alerts, _live = await asyncio.to_thread(_read, parts)
+    counted, _alerts, _live = await asyncio.to_thread(_read, parts)
     calls = Gauge("callseal_calls", "Calls by state", ["state"], registry=registry)
     for state in CallState:
-        calls.labels(state.value).set(getattr(overview, state.value))
+        calls.labels(state.value).set(counted[f"calls_{state.value}"])
+    for name, words in (COUNTED | GAUGES | {QUIET: "Since the watcher last wrote its figures"}).items():
+        if name in counted:
+            Gauge(f"callseal_{name}", words, registry=registry).set(counted[name])
     for name, words, value in (
-        ("callseal_calls_held", "Calls under a hold", overview.held),
-        ("callseal_calls_overdue", "Calls past their day and still there", overview.overdue),
-        ("callseal_offers_refused_today", "Offers and peers refused since midnight UTC", overview.refused_today),
-        ("callseal_alerts_open", "Alerts nobody has seen", len(alerts)),
         ("callseal_web_sessions", "People signed in", len(parts.sessions)),
         ("callseal_web_openings", "Recordings open at this moment", len(parts.openings)),
         ("callseal_disk_free_bytes", "Free space where the data lies", shutil.disk_usage(parts.config.data).free),
@@ -121,19 +123,23 @@ def read_processes(parts: Parts) -> list[dict[str, Any]]:
     ]
 
 
-async def _figures(parts: Parts, overview: Overview) -> list[dict[str, str]]:
+async def _figures(parts: Parts, counted: dict[str, int]) -> list[dict[str, str]]:
     free = shutil.disk_usage(parts.config.data).free
+    sealed, cut_short = counted["calls_sealed"] + counted["calls_interrupted"], counted["calls_interrupted"]
+    age, quiet = counted.get("spool_age_seconds", 0), counted.get(QUIET)
     figures = [
-        _figure("Calls going on", str(overview.live)),
-        _figure("Waiting to be sealed", str(overview.ended)),
-        _figure("Sealed", f"{overview.sealed + overview.interrupted}, of which cut short: {overview.interrupted}"),
-        _figure("Held", str(overview.held)),
-        _figure("Past their day and not deleted", str(overview.overdue), bad=overview.overdue > 0),
-        _figure("Refused today", str(overview.refused_today)),
+        _figure("Calls going on", str(counted["calls_live"])),
+        _figure("Waiting to be sealed", str(counted["calls_ended"])),
+        _figure("Sealed", f"{sealed}, of which cut short: {cut_short}"),
+        _figure("Held", str(counted["calls_held"])),
+        _figure("Past their day and not deleted", str(counted["destructions_overdue"]), bad=counted["destructions_overdue"] > 0),
+        _figure("Refused today", str(counted["offers_refused_today"])),
         _figure("Free disk space", f"{free / (1 << 30):.1f} GiB", bad=free < DISK_LOW_BYTES),
+        _figure("Oldest part waiting in the spool", f"{age} s" if age else "none waits", bad=age > SPOOL_OLD_SECONDS),
+        _figure("Events not yet in the log", str(counted.get("events_behind", "not said"))),
     ]
-    with contextlib.suppress(OSError):
-        figures.append(_spool_figure(parts))
+    if quiet is None or quiet > WATCHER_QUIET_SECONDS:
+        figures.append(_figure("Watcher", "not heard of" if quiet is None else f"not heard of for {quiet} s", bad=True))
     try:
         status = await parts.keyring.ask("status")
         figures.append(_figure("Custodian", "ready" if status.get("ready") else "not ready", bad=not status.get("ready")))
@@ -142,14 +148,6 @@ async def _figures(parts: Parts, overview: Overview) -> list[dict[str, str]]:
     except CallsealError:
         figures.append(_figure("Custodian", "away: recording goes on, nothing can be opened or destroyed", bad=True))
     return figures
-
-
-def _spool_figure(parts: Parts) -> dict[str, str]:
-    oldest = [path.stat().st_mtime for path in (parts.config.data / "spool").glob("*/*.spool")]
-    if not oldest:
-        return _figure("Spool", "empty")
-    age = max(0.0, parts.now().timestamp() - min(oldest))
-    return _figure("Oldest file in the spool", f"{age:.0f} s since it was written", bad=age > 3600)
 
 
 def _figure(name: str, value: str, *, bad: bool = False) -> dict[str, str]:
@@ -166,10 +164,10 @@ def _show_alert(alert: Alert) -> dict[str, Any]:
     }
 
 
-def _read(parts: Parts) -> tuple[Overview, list[Alert], list[dict[str, Any]]]:
+def _read(parts: Parts) -> tuple[dict[str, int], list[Alert], list[dict[str, Any]]]:
     with parts.database.read() as connection:
         live = list_calls(connection, limit=100, state=CallState.LIVE)
-        return get_overview(connection, parts.now()), list_alerts(connection), [show_call(call) for call in live]
+        return read_figures(connection, parts.now()), list_alerts(connection), [show_call(call) for call in live]
 
 
 def _is_local(request: Request) -> bool:

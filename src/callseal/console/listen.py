@@ -30,6 +30,8 @@ COLUMNS: Final = 1200
 POLICY_WORDS: Final = {
     "code-is-not-enough": "A code is not enough for this: your rules ask for a passkey.",
     "default": "Your role may not open calls.",
+    "no-proof": "Refused. It is in the log, and the terminal has been told.",
+    "terminal": "The terminal has given up, or it took too long. Nothing was opened; begin again there.",
     "proof-refused": "That proof did not fit: a code works once, and only for its own half minute.",
 }
 
@@ -64,7 +66,7 @@ async def begin_opening(request: Request, body: Ask) -> dict[str, Any]:
             parts.keyring, session.person, body.action, detail, Reason(body.reason_class, body.reason, body.case)
         )
     except Denied as error:
-        raise _refused(parts, session.person, session.role, body.recording, error) from error
+        raise refused(parts, session.person, session.role, body.recording, error) from error
     session.asked.put(asked.nonce, asked)
     return {"nonce": asked.nonce, "options": asked.options}
 
@@ -82,7 +84,7 @@ async def finish_opening(request: Request, body: Proof) -> dict[str, Any]:
     try:
         opened = await open_recording(parts.keyring, parts.objects, detail, asked, response=body.response, code=body.code)
     except Denied as error:
-        raise _refused(parts, session.person, session.role, asked.recording, error) from error
+        raise refused(parts, session.person, session.role, asked.recording, error) from error
     name = parts.openings.add(opened, session.digest, parts.clock())
     return {
         "opening": name,
@@ -155,7 +157,8 @@ def find_opening(request: Request, opening: str) -> OpenedRecording:
     return parts.openings.find(opening, signed_in(request).digest, parts.clock())
 
 
-def _refused(parts: Parts, person: str, role: str, recording: str, error: Denied) -> Denied:
+def refused(parts: Parts, person: str, role: str, recording: str, error: Denied) -> Denied:
+    """The custodian's refusal in plain words, noted as an event."""
     parts.note("AudioRefused", recording, {"person": person, "role": role, "why": "custodian"})
     if role == ADMINISTRATOR:
         return Denied(NO_AUDIO)

@@ -48,6 +48,7 @@ WHAT: Final = {
     "RecordingDestroyed": "A recording was destroyed",
     "DestructionFinal": "A destruction became final",
     "ExportMade": "A copy was exported",
+    "ExportGone": "An exported copy was confirmed as gone",
     "RefusalsCounted": "Refusals before sign-in",
     "CheckpointWitnessed": "A witness cosigned",
 }

@@ -9,10 +9,10 @@ from starlette.requests import Request
 
 from callseal.config.settings import Config
 from callseal.console.live import LiveFeed
-from callseal.flows.open import Asks
 from callseal.flows.opened import OpenedRecording
 from callseal.flows.private_call import Switchboard
 from callseal.flows.sealed_part import ReadsObjects
+from callseal.model.keyring import Asks
 from callseal.store.database import Database
 from callseal.web.limits import Attempts
 from callseal.web.openings import Openings

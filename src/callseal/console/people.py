@@ -3,7 +3,6 @@
 Invariant: an invitation's token is answered once to whoever made it, and is not kept.
 """
 
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from fastapi import APIRouter, Depends
@@ -11,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
+from callseal.console.asking import begin, proof_of, taken
 from callseal.console.listen import Proof
 from callseal.console.parts import parts_of
 from callseal.console.words import role_words
-from callseal.errors import NotFound
 from callseal.model.roles import ADMINISTRATOR, AGENT, AUDITOR, COMPLIANCE_OFFICER, DPO, MANAGER
 from callseal.web.guards import PEOPLE_KEEPERS, signed_in
 
@@ -45,15 +44,6 @@ class Revoke(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     person: str = Field(pattern=r"^[0-9a-f]{16}$")
-
-
-@dataclass(frozen=True)
-class AskedOfPeople:
-    """A change that waits for its proof."""
-
-    action: str
-    request: dict[str, Any]
-    person: str | None = None
 
 
 @router.get("/people", dependencies=[Depends(PEOPLE_KEEPERS)], include_in_schema=False)
@@ -87,49 +77,29 @@ async def send_people(request: Request) -> dict[str, Any]:
 @router.post("/api/people/invite/begin", dependencies=[Depends(PEOPLE_KEEPERS)], tags=["people"])
 async def begin_invite(request: Request, body: Invite) -> dict[str, Any]:
     """Ask the custodian; it answers with what is to be proved."""
-    return await _begin(request, "invite", None, role=body.role, name=body.name)
+    return await begin(request, "invite", role=body.role, name=body.name)
 
 
 @router.post("/api/people/invite", dependencies=[Depends(PEOPLE_KEEPERS)], tags=["people"])
 async def finish_invite(request: Request, body: Proof) -> dict[str, str]:
     """Proved: the token of a link that works once."""
-    asked = _taken(request, body.nonce, "invite")
-    reply = await parts_of(request).keyring.ask("invite.create", request=asked.request, **_proof(body))
+    asked = taken(request, body.nonce, "invite")
+    reply = await parts_of(request).keyring.ask("invite.create", request=asked.request, **proof_of(body))
     return {"token": str(reply["token"])}
 
 
 @router.post("/api/people/revoke/begin", dependencies=[Depends(PEOPLE_KEEPERS)], tags=["people"])
 async def begin_revoke(request: Request, body: Revoke) -> dict[str, Any]:
     """Ask the custodian; it answers with what is to be proved."""
-    return await _begin(request, "revoke", body.person, who=body.person)
+    return await begin(request, "revoke", body.person, who=body.person)
 
 
 @router.post("/api/people/revoke", dependencies=[Depends(PEOPLE_KEEPERS)], tags=["people"])
 async def finish_revoke(request: Request, body: Proof) -> dict[str, bool]:
     """Proved: that person can no longer sign in, and their sessions end here."""
     parts = parts_of(request)
-    asked = _taken(request, body.nonce, "revoke")
-    await parts.keyring.ask("person.revoke", request=asked.request, **_proof(body))
-    if asked.person is not None:
-        parts.sessions.end_person(asked.person)
-        parts.live.wake()
+    asked = taken(request, body.nonce, "revoke")
+    await parts.keyring.ask("person.revoke", request=asked.request, **proof_of(body))
+    parts.sessions.end_person(asked.about)
+    parts.live.wake()
     return {"revoked": True}
-
-
-async def _begin(request: Request, action: str, person: str | None, **fields: Any) -> dict[str, Any]:
-    session = signed_in(request)
-    reply = await parts_of(request).keyring.ask("open.begin", person=session.person, action=action, **fields)
-    nonce = str(reply["request"]["nonce"])
-    session.asked.put(nonce, AskedOfPeople(action, reply["request"], person))
-    return {"nonce": nonce, "options": reply.get("options")}
-
-
-def _taken(request: Request, nonce: str, action: str) -> AskedOfPeople:
-    asked = signed_in(request).asked.take(nonce)
-    if not isinstance(asked, AskedOfPeople) or asked.action != action:
-        raise NotFound("Nothing of this kind waits to be proved; begin again.")
-    return asked
-
-
-def _proof(body: Proof) -> dict[str, Any]:
-    return {"response": body.response} if body.response is not None else {"code": body.code}

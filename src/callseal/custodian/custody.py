@@ -24,10 +24,10 @@ from callseal.custodian.ledger import SOURCE, Ledger
 from callseal.custodian.nonces import Failures, Nonces
 from callseal.custodian.refusals import Refusals
 from callseal.custodian.state import State, Version
+from callseal.custodian.terminals import Terminals
 from callseal.errors import ConfigError, TamperedError
 from callseal.model.custody import ErasableCell
 from callseal.policy.decision import PolicySet
-from callseal.vault.tree import KeyTree
 
 Alarm = Callable[[str, dict[str, Any]], None]
 """Tells the watcher of something a person must look at: event type, data (ids only)."""
@@ -94,6 +94,7 @@ class Custody:
     nonces: Nonces = field(default_factory=Nonces)
     failures: Failures = field(default_factory=Failures)
     refusals: Refusals = field(default_factory=Refusals)
+    terminals: Terminals = field(default_factory=Terminals)
 
     @property
     def state(self) -> State:
@@ -123,10 +124,6 @@ class Custody:
     def record(self, kind: str, now: datetime, /, *, rotate: bool = False, **fields: Any) -> int:
         """Commit one entry; returns its number."""
         return self.commit([self.ledger.make(kind, now, **fields)], rotate=rotate)
-
-    def detail_tree(self, now: datetime) -> KeyTree:
-        """The tree of this year's details that belong to no recording. The caller commits."""
-        return self.state.details.setdefault(f"{now.year:04d}", KeyTree.from_seed(os.urandom(32)))
 
 
 def start_custody(

@@ -126,7 +126,7 @@ def finish_pending(custody: Custody, now: datetime) -> list[dict[str, Any]]:
 def _attestation(custody: Custody, item: Pending) -> Attestation:
     return Attestation(
         item.subject, item.at, custody.keystore.driver, item.cell, item.count, item.why, custody.terms.copies_kept_days,
-        tuple(item.recordings),
+        tuple(item.recordings), tuple(custody.history.outstanding(item.recordings)),
     )  # fmt: skip
 
 

@@ -3,13 +3,17 @@
 Invariant: it holds nothing that is not in the log, so that it can always be made again; it is never written to disk.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from callseal.model.clock import parse_time
 
-_SHOWN = {"OpeningAllowed", "OpeningDenied", "HoldPlaced", "HoldReleased", "RecordingDestroyed", "PartMoved", "ExportMade"}
+_SHOWN = {
+    "OpeningAllowed", "OpeningDenied", "ExportMade", "ExportGone", "HoldPlaced", "HoldReleased", "RecordingDestroyed",
+    "PartMoved",
+}  # fmt: skip
 _DESTROYS_CELL = {"EpochDestroyed", "GroupDestroyed", "RecordingDestroyed"}
 ENTRY_LIMIT = 1000
 
@@ -27,6 +31,17 @@ class Known:
     destroyed: bool = False
 
 
+@dataclass
+class Export:
+    """A copy that was allowed out: the entry that allowed it, the digest of its file, the entry that confirmed its end."""
+
+    recording: str
+    entry: dict[str, Any]
+    digest: str | None = None
+    gone: dict[str, Any] | None = None
+    gone_index: int | None = None
+
+
 class History:
     """The index over the log's entries."""
 
@@ -39,6 +54,7 @@ class History:
         self.devices: dict[str, dict[str, Any]] = {}
         self.manifest: dict[str, Any] | None = None
         self.manifest_index = 0
+        self.exports: dict[int, Export] = {}
         self._entries: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         self._in_group: dict[str, set[str]] = {}
 
@@ -65,8 +81,18 @@ class History:
             self.devices[entry["device"]] = dict(self.devices[entry["device"]], revoked=True)
         elif kind == "ManifestPublished":
             self.manifest, self.manifest_index = entry, index
+        elif kind == "OpeningAllowed" and entry["action"] == "export":
+            self.exports[index] = Export(entry["what"], entry)
+        elif kind == "ExportMade" and (export := self.exports.get(entry.get("index", -1))) is not None:
+            export.digest = entry["digest"]
+        elif kind == "ExportGone" and (export := self.exports.get(entry["index"])) is not None:
+            export.gone, export.gone_index = entry, index
         if kind in _SHOWN and what is not None:
             self._entries.setdefault(what, []).append((index, entry))
+
+    def outstanding(self, recordings: Collection[str]) -> list[int]:
+        """The exports of these recordings whose end nobody has confirmed, by the number of the entry that allowed each."""
+        return [index for index, export in self.exports.items() if export.gone is None and export.recording in recordings]
 
     def of_group(self, group: str) -> list[str]:
         """The recordings whose leaf is of a group, in the order of their ids."""

@@ -6,6 +6,7 @@ docs/spec/open-call.md; keys-and-recordings section 5.
 3. Append the entry, allow or deny, with its words sealed beside it; fsync; sign the checkpoint.
 4. Where a witness is configured, wait for it (none can be yet).
 5. Return the cover of the granted messages, and nothing more.
+Where a terminal began it, the reply of step 5 waits for the terminal, and who carried the proof is told the entry only.
 Invariants: the keys are looked for before step 3, so that what cannot be opened is logged as denied, and given only after it;
 nothing is given for a recording of which one part was refused.
 """
@@ -14,6 +15,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from callseal.custodian.custody import Custody
+from callseal.custodian.exports import receipt_of
 from callseal.custodian.leaf import known, leaf_key, open_meta
 from callseal.custodian.request import Proved, decide, deny, keep_words, prove, read_indexes
 from callseal.custodian.row import decode_row
@@ -30,6 +32,24 @@ def open_recordings(custody: Custody, message: dict[str, Any], now: datetime) ->
     """Steps 1 to 5. Raises Denied, Destroyed, TamperedError, RequestError, each after its entry; Unavailable without one."""
     custody.check()
     proved = prove(custody, message, OPENING_ACTIONS, now)  # 1
+    digest = proved.request.get("terminal")
+    if digest is None:
+        return _decide_and_give(custody, proved, message, now)
+    opening = custody.terminals.waiting(digest, now)
+    if opening is None:
+        deny(custody, "terminal-gone", now, proved.request, proved)
+        raise Denied("terminal: expected one that still waits; it was given up, or took too long")
+    try:
+        reply = _decide_and_give(custody, proved, opening.give, now)
+    except CallsealError as error:
+        custody.terminals.settle(digest, error, now)
+        raise
+    custody.terminals.settle(digest, reply, now)
+    return {"log_index": reply["log_index"], "weaker": reply["weaker"], "grants": []}
+
+
+def _decide_and_give(custody: Custody, proved: Proved, message: dict[str, Any], now: datetime) -> dict[str, Any]:
+    """Steps 2 to 5; `message` holds rows, indexes and sealed metadata."""
     for recording in proved.recordings:  # 2
         decision = decide(custody, proved, recording)
         if not decision.allowed:
@@ -43,7 +63,10 @@ def open_recordings(custody: Custody, message: dict[str, Any], now: datetime) ->
         deny(custody, why, now, proved.request, proved)
         raise
     index = _log_allowed(custody, proved, now)  # 3
-    return {"grants": grants, "meta": meta, "log_index": index, "weaker": proved.weaker, "history": _words(custody, proved)}  # 5
+    return {  # 5
+        "grants": grants, "meta": meta, "log_index": index, "weaker": proved.weaker, "history": _words(custody, proved),
+        "exports": _receipts(custody, proved, index) if proved.request["action"] == "export" else {},
+    }  # fmt: skip
 
 
 def read_history(custody: Custody, recording: str) -> list[dict[str, Any]]:
@@ -59,7 +82,8 @@ def read_history(custody: Custody, recording: str) -> list[dict[str, Any]]:
 
 
 _ACTIONS: Final = {
-    "HoldPlaced": "hold", "HoldReleased": "release", "RecordingDestroyed": "erase", "ExportMade": "export", "PartMoved": "move",
+    "HoldPlaced": "hold", "HoldReleased": "release", "RecordingDestroyed": "erase", "PartMoved": "move",
+    "ExportMade": "exported", "ExportGone": "confirm",
 }  # fmt: skip
 
 
@@ -147,6 +171,13 @@ def _log_allowed(custody: Custody, proved: Proved, now: datetime) -> int:
             policy=custody.policy.digest, detail=detail, **proved.fields(),
         ))  # fmt: skip
     return custody.commit(entries)
+
+
+def _receipts(custody: Custody, proved: Proved, index: int) -> dict[str, list[Any]]:
+    """For each recording, the number of its entry and what entitles to report the file's digest under it."""
+    return {
+        recording: [index + at, receipt_of(custody, recording, index + at)] for at, recording in enumerate(proved.recordings)
+    }
 
 
 def _words(custody: Custody, proved: Proved) -> list[dict[str, Any]]:

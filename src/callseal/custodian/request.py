@@ -22,7 +22,7 @@ from callseal.errors import CallsealError, Denied, Destroyed, NotFound, RequestE
 from callseal.model.clock import format_time
 from callseal.model.ids import parse_recording_id
 from callseal.model.message import to_bytes, to_text
-from callseal.model.roles import ROLES
+from callseal.model.roles import EXPORT_ENDS, ROLES
 from callseal.policy.decision import OPENING_ACTIONS, RECORDING_ACTIONS, Decision, Question
 from callseal.policy.reason import check_reason
 
@@ -56,19 +56,24 @@ class Proved:
         }  # fmt: skip
 
 
-def begin_request(custody: Custody, message: dict[str, Any], now: datetime) -> dict[str, Any]:
+def begin_request(
+    custody: Custody, message: dict[str, Any], now: datetime, terminal: str | None = None
+) -> dict[str, Any]:
     """Write the request that is to be proved, with a nonce of ours; returns it with passkey options (None without a passkey).
 
+    `terminal` is the digest of the secret with which a terminal collects the answer.
     Raises RequestError for a field that does not fit, NotFound for a recording that was not adopted, Denied for nobody we know.
     """
     action = message.get("action")
     name = message.get("person")
     person = live_person(custody, name)
     if person is None:
-        deny(custody, "unknown-person", now)
+        custody.refusals.note("open")
         raise Denied("person: expected one who may sign in here")
-    if action in RECORDING_ACTIONS:
-        asked = _read_recordings(custody, message, str(action))
+    if action == "confirm":
+        asked = read_export(custody, message)
+    elif action in RECORDING_ACTIONS:
+        asked = read_recordings(custody, message, str(action))
     elif action == "invite":
         if message.get("role") not in ROLES or not isinstance(message.get("name"), str):
             raise RequestError(f"role, name: expected one of {', '.join(ROLES)}, and a name")
@@ -82,6 +87,8 @@ def begin_request(custody: Custody, message: dict[str, Any], now: datetime) -> d
     else:
         raise RequestError("action: expected one that a person can ask for")
     request: dict[str, Any] = {"v": 1, "at": format_time(now), "person": name, "action": action, **asked}
+    if terminal is not None:
+        request["terminal"] = terminal
     nonce = custody.nonces.ask("open", request, now)
     request["nonce"] = to_text(nonce)
     options = None
@@ -114,8 +121,10 @@ def prove(custody: Custody, message: dict[str, Any], actions: tuple[str, ...], n
         if person is None or who != request["person"]:
             raise Denied("proof: expected that of the person who asked")
     except CallsealError as error:
-        deny(custody, why, now, request)
-        raise Denied(f"proof: refused ({why})") from error
+        _refuse(custody, why, now, request)
+        denied = Denied(f"proof: refused ({why})")
+        custody.terminals.settle((request or {}).get("terminal"), denied, now)
+        raise denied from error
     digest = hashlib.sha256(written).hexdigest()
     return Proved(who, person.role, assertion is None, assertion, request, digest)
 
@@ -145,7 +154,9 @@ def deny(
     recordings = (request or {}).get("recordings", [None])
     entries = []
     for at, recording in enumerate(recordings):
-        detail = keep_words(custody, recording, request, custody.ledger.size + at) if recording and request else None
+        detail = None
+        if recording and request and "reason" in request:
+            detail = keep_words(custody, recording, request, custody.ledger.size + at)
         entries.append(custody.ledger.make(
             "OpeningDenied", now, at, decision="deny", why=why, what=recording, detail=detail, **fields
         ))  # fmt: skip
@@ -161,7 +172,26 @@ def keep_words(custody: Custody, recording: str, request: dict[str, Any], index:
     return custody.details.keep(index, leaf, {"reason": request.get("reason", ""), "case": request.get("case", "")})
 
 
-def _read_recordings(custody: Custody, message: dict[str, Any], action: str) -> dict[str, Any]:
+def _refuse(custody: Custody, why: str, now: datetime, request: dict[str, Any] | None) -> None:
+    """An entry for each refusal; where nobody asked that we know, beyond a few a minute their number only (section 4)."""
+    if request is not None or custody.refusals.is_rare("open", now):
+        deny(custody, why, now, request)
+    else:
+        custody.refusals.note("open")
+
+
+def read_export(custody: Custody, message: dict[str, Any]) -> dict[str, Any]:
+    """Which export is confirmed as gone, and how that is known. Raises RequestError, NotFound."""
+    export = custody.history.exports.get(message["export"]) if type(message.get("export")) is int else None
+    if export is None:
+        raise NotFound("export: expected the number of an entry that allowed one")
+    if message.get("how") not in EXPORT_ENDS:
+        raise RequestError(f"how: expected one of {', '.join(EXPORT_ENDS)}")
+    return {"recordings": [export.recording], "export": message["export"], "how": message["how"]}
+
+
+def read_recordings(custody: Custody, message: dict[str, Any], action: str) -> dict[str, Any]:
+    """The recordings, the reason and, for an opening, the range that are asked for. Raises RequestError, NotFound."""
     recordings = message.get("recordings")
     if not isinstance(recordings, list) or not 1 <= len(recordings) <= RECORDING_LIMIT:
         raise RequestError(f"recordings: expected 1 to {RECORDING_LIMIT} ids")

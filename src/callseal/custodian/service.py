@@ -13,6 +13,7 @@ from callseal.custodian.card import rotate_cards
 from callseal.custodian.custody import Custody
 from callseal.custodian.destruction import destroy_due, erase_recordings, find_due, finish_pending
 from callseal.custodian.device import enrol_device, list_devices, revoke_device
+from callseal.custodian.exports import confirm_gone, list_exports, report_made
 from callseal.custodian.holding import check_policy, list_holds, place_hold, release_hold
 from callseal.custodian.manifest import current_manifest, publish_manifest
 from callseal.custodian.opening import open_recordings, read_history
@@ -27,6 +28,7 @@ from callseal.custodian.people import (
 )
 from callseal.custodian.relay import append_events, end_spool_of
 from callseal.custodian.request import begin_request, deny, prove
+from callseal.custodian.terminal import begin_at_terminal, cancel, collect, take_up
 from callseal.errors import CallsealError, RequestError
 from callseal.model.ids import parse_recording_id
 from callseal.model.message import Message, refuse, reply_to
@@ -52,6 +54,7 @@ def keep_house(custody: Custody, now: datetime, *, stopping: bool = False) -> No
     custody.ledger.append(
         [custody.ledger.make("RefusalsCounted", now, at, kind=kind, count=count) for at, (kind, count) in enumerate(counts)]
     )
+    custody.terminals.sweep(now)
     if not stopping:
         finish_pending(custody, now)
         rotate_cards(custody, now)
@@ -119,6 +122,13 @@ ANSWERS: Final[dict[str, Answer]] = {
     "open.begin": begin_request,
     "open": open_recordings,
     "history": _history,
+    "terminal.begin": begin_at_terminal,
+    "terminal.take_up": take_up,
+    "terminal.collect": collect,
+    "terminal.cancel": cancel,
+    "exports.list": list_exports,
+    "export.made": report_made,
+    "export.gone": confirm_gone,
     "hold.place": place_hold,
     "hold.release": release_hold,
     "dispose.due": lambda custody, message, now: {"groups": find_due(custody, now)},

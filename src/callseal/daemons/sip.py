@@ -9,6 +9,7 @@ The custodian and the database are not needed here. Personal data goes to media 
 """
 
 import asyncio
+import hmac
 from collections import deque
 from collections.abc import Coroutine
 from contextlib import suppress
@@ -20,20 +21,21 @@ import structlog
 
 from callseal.config.settings import Config
 from callseal.daemons.lifecycle import Lifecycle, start
-from callseal.errors import CallsealError, InternalError, Unavailable
+from callseal.errors import CallsealError, ConfigError, InternalError, Unavailable
 from callseal.net.media_client import MediaClient
 from callseal.net.sip_server import Limits, Message, SipServer
 from callseal.net.tls import PeerBook
 from callseal.sip.exchange import CloseMedia, Connection, OpenMedia, Output, Report, Send, UpdateMedia, UpdateMeta
 from callseal.sip.recorder import Recorder
+from callseal.sip.signalling import SignallingWatch
 from callseal.store.events import EventWriter
 
 Order = OpenMedia | UpdateMedia | UpdateMeta | CloseMedia
 
 TICK_SECONDS = 0.25
 SYNC_SECONDS = 1.0
-SWEEP_SECONDS = 15.0
-SILENT_SECONDS = 60.0
+SWEEP_SECONDS = 1.0
+REFRESH_SECONDS = 1.0
 REFUSALS_PER_MINUTE = 60
 LIMITED = ("PeerRefused", "BadRequest")
 """Events that strangers or a faulty peer could cause without end."""
@@ -47,19 +49,20 @@ class SipDaemon:
         self._events = events
         self._recorder = Recorder(config.media.host, config.sip.max_dialogs)
         book = PeerBook(config.data / "tls", config.data / "peers")
-        self.server = SipServer(book, Limits(connections=config.sip.max_connections), self._on_message, self._on_refused)
+        limits = Limits(connections=config.sip.max_connections)
+        self.server = SipServer(book, limits, self._on_message, self._on_refused, self._owner_of)
         self.media = MediaClient(config.media_socket(0), self._on_media)
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, deque[Order]] = {}
         self._written = 0
         self._suppressed: dict[str, int] = {}
         self._recent: dict[str, deque[float]] = {kind: deque(maxlen=REFUSALS_PER_MINUTE) for kind in LIMITED}
-        self._silent: dict[str, tuple[object, float]] = {}
+        self._signalling = SignallingWatch()
 
     def start_tasks(self) -> None:
         """Begin to serve."""
         self.server.start()
-        for loop in (self.media.run(), self._tick(), self._sync(), self._sweep()):
+        for loop in (self.media.run(), self._tick(), self._sync(), self._sweep(), self._refresh()):
             self._spawn(loop)
 
     async def close(self) -> None:
@@ -100,6 +103,14 @@ class SipDaemon:
 
     def _on_refused(self, address: str, why: str) -> None:
         self.report("PeerRefused", None, {"address": address, "why": why})
+
+    def _owner_of(self, tag: str) -> str | None:
+        """The peer of a live dialog by our own tag, compared with each."""
+        found = None
+        for dialog in self._recorder.sessions.dialogs.all():
+            if hmac.compare_digest(dialog.local_tag.encode(), tag.encode("utf-8", "surrogateescape")):
+                found = dialog.peer
+        return found
 
     def _carry_out(self, outputs: list[Output]) -> None:
         for output in outputs:
@@ -164,6 +175,16 @@ class SipDaemon:
             if recording not in known and (order := self._recorder.reopen(recording)) is not None:
                 self._order(order)
 
+    async def _refresh(self) -> None:
+        """Changed certificates and peers are taken up without a restart; calls that are up go on."""
+        while True:
+            await asyncio.sleep(REFRESH_SECONDS)
+            try:
+                if self.server.refresh():
+                    self._log.info("peers and certificates read again")
+            except ConfigError as error:
+                self._log.error("peers not read again", why=str(error))
+
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(TICK_SECONDS)
@@ -182,24 +203,23 @@ class SipDaemon:
                     self._log.error("events not durable", why=str(error))
 
     async def _sweep(self) -> None:
-        """End recordings whose peer is gone and whose packets have stopped: nobody is left to send BYE."""
-        loop = asyncio.get_running_loop()
+        """Tell of recordings whose peer is gone and whose packets have stopped; end them later: nobody is left to send BYE."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
+            dialogs = self._recorder.sessions.dialogs.all()
+            if all(self.server.has_peer(peer) for peer in {dialog.peer for dialog in dialogs}):
+                continue
             try:
                 status = await self.media.request("media.status")
             except CallsealError:
                 continue
-            heard = {entry["recording"]: [s.get("packets") for s in entry.get("streams", [])] for entry in status["recordings"]}
-            for dialog in self._recorder.sessions.dialogs.all():
-                counts, since = self._silent.get(dialog.recording, (None, loop.time()))
-                if heard.get(dialog.recording) != counts or self.server.has_peer(dialog.peer):
-                    since = loop.time()
-                self._silent[dialog.recording] = (heard.get(dialog.recording), since)
-                if loop.time() - since > SILENT_SECONDS:
-                    self._carry_out(self._recorder.end(dialog.recording, "signalling_lost"))
-            alive = {dialog.recording for dialog in self._recorder.sessions.dialogs.all()}
-            self._silent = {recording: seen for recording, seen in self._silent.items() if recording in alive}
+            packets = {entry["recording"]: [s.get("packets") for s in entry.get("streams", [])] for entry in status["recordings"]}
+            lost, over = self._signalling.step(dialogs, packets, self.server.has_peer, asyncio.get_running_loop().time())
+            peers = {dialog.recording: dialog.peer for dialog in dialogs}
+            for recording in lost:
+                self.report("SignallingLost", recording, {"peer": peers[recording], "why": "no-connection"})
+            for recording in over:
+                self._carry_out(self._recorder.end(recording, "signalling_lost"))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

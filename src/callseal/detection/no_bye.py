@@ -9,8 +9,12 @@ SILENT = "signalling_lost"
 
 
 def detect(view: View) -> Iterator[Finding]:
-    """One alert for each call."""
-    for event in view.of_type("CallEnded", "PartEnded"):
-        if event.data.get("reason") == SILENT:
+    """One alert for each call: as soon as its connection and its packets are gone, and once its recording was ended for that."""
+    for event in view.of_type("SignallingLost", "CallEnded", "PartEnded"):
+        if event.type == "SignallingLost":
+            text = "The phone system's connection is gone and a call's packets have stopped, and no BYE came."
+        elif event.data.get("reason") == SILENT:
             text = "A call ended because its signalling was lost: no BYE came."
-            yield Finding("no_bye", Severity.WARNING, f"no_bye:{event.recording}", event.at, text, event.recording)
+        else:
+            continue
+        yield Finding("no_bye", Severity.WARNING, f"no_bye:{event.recording}", event.at, text, event.recording)

@@ -17,20 +17,23 @@ from callseal.errors import RequestError
 from callseal.model.call import CallState, PartState
 from callseal.model.clock import parse_time
 from callseal.model.ids import parse_recording_id
+from callseal.sip.oddities import known_oddities
 from callseal.store import schema
 from callseal.store.database import insert_new, put_row
 from callseal.store.events import Event
+from callseal.store.oddities import count_oddities
 
 UNKNOWN_CLASS = "default"
 _NUMBERS = frozenset({
     "part", "epoch", "from_ms", "to_ms", "count", "failed", "replayed", "messages", "duration_ms", "sealed_through_ms", "packets",
     "lost", "status", "pid", "bytes", "missing_from", "missing_to",
 })  # fmt: skip
-_WORDS = frozenset(["peer", "class", "transport", "why", "what", "reason", "role", "source"])
-_IDS = frozenset(["instance", "person", "digest"])
+_WORDS = frozenset(["peer", "weight", "party", "class", "transport", "why", "what", "reason", "role", "source"])
+_IDS = frozenset(["instance", "person", "digest", "conversation", "same_call_as"])
 _LEG_FIELDS = ("number", "label", "party", "codec", "suite", "protection", "detail")
 _DIGITS = re.compile(r"(?:\d[ .\-()]{0,2}){5,}")
 _ID = re.compile(r"[0-9a-z-]{1,64}")
+_RECORDING = re.compile(r"[0-9a-f]{32}")
 _TEXT_LIMIT = 120
 
 
@@ -42,6 +45,8 @@ def take_event(connection: Connection, event: Event, retention: Retention) -> No
     if event["type"] != "Sealed":
         row = {"source": event["source"], "n": event["n"], "at": at, "type": event["type"][:32]}
         insert_new(connection, schema.events, **row, recording=recording, data=data)
+    if event["type"] == "OddityNoticed" and data.get("peer"):
+        count_oddities(connection, data["peer"][:64], data.get("odd", ()), recording, at)
     rule = _RULES.get(event["type"])
     if rule is None or recording is None:
         return
@@ -59,6 +64,8 @@ def keep_data(data: dict[str, Any]) -> dict[str, Any]:
             kept[name] = value
         elif name in _WORDS and isinstance(value, str):
             kept[name] = _plain_text(value)
+        elif name == "odd" and isinstance(value, list):
+            kept[name] = known_oddities(value)
     return kept
 
 
@@ -116,14 +123,15 @@ def delete_by(started_at: datetime, retention: Retention) -> datetime:
 def _call_started(connection: Connection, recording: str, event: Event, data: dict[str, Any], at: datetime) -> None:
     started_at = _time_or(event["data"].get("started_at"), at)
     known = {"peer": data.get("peer", "")[:64], "recording_class": data.get("class", UNKNOWN_CLASS)[:64]}
-    _set_call(
-        connection, recording, **known, started_at=started_at, transport=data.get("transport", "")[:64], legs=_legs(event["data"])
-    )
+    known |= {"transport": data.get("transport", "")[:64], **_relations(data)}
+    _set_call(connection, recording, **known, started_at=started_at, legs=_legs(event["data"]))
 
 
 def _call_updated(connection: Connection, recording: str, event: Event, data: dict[str, Any], at: datetime) -> None:
     if legs := _legs(event["data"]):
         _set_call(connection, recording, legs=legs)
+    if relations := _relations(data):
+        _set_call(connection, recording, **relations)
 
 
 def _call_ended(connection: Connection, recording: str, event: Event, data: dict[str, Any], at: datetime) -> None:
@@ -193,6 +201,11 @@ def _add_counts(connection: Connection, recording: str, **more: int) -> None:
     _set_call(connection, recording, counts={**counts, **{name: counts.get(name, 0) + n for name, n in more.items()}})
 
 
+def _relations(data: dict[str, Any]) -> dict[str, str]:
+    """The recordings, by id, that a call belongs with: the first of its conversation, and the first of the same call."""
+    return {name: data[name] for name in ("conversation", "same_call_as") if _RECORDING.fullmatch(data.get(name, ""))}
+
+
 def _legs(data: dict[str, Any]) -> list[dict[str, Any]]:
     legs = data.get("legs")
     kept = []
@@ -204,8 +217,8 @@ def _legs(data: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _plain_text(text: str) -> str:
-    """A text without any run of five or more digits, cut to its limit."""
-    return _DIGITS.sub("…", text[:_TEXT_LIMIT])
+    """A text without any run of five or more digits, cut to its limit; what is not Unicode is shown as such."""
+    return _DIGITS.sub("…", text[:_TEXT_LIMIT]).encode("utf-8", "replace").decode()
 
 
 def _recording_of(event: Event) -> str | None:

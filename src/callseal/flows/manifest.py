@@ -16,8 +16,8 @@ from callseal.audit.checkpoint import parse_checkpoint
 from callseal.audit.note import split_note
 from callseal.audit.tile import TileTree
 from callseal.errors import NotFound, Unavailable
-from callseal.flows.open import Asks
 from callseal.model.clock import format_time, parse_time
+from callseal.model.keyring import Asks
 from callseal.model.message import to_text
 from callseal.webrtc.manifest import LONGEST, manifest_text, read_manifest
 

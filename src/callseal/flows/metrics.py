@@ -22,6 +22,15 @@ GAUGES = {
 }
 """What the watcher measures, with its meaning."""
 
+COUNTED = {
+    "calls_held": "Calls under a hold",
+    "destructions_overdue": "Calls an hour past their day, not held, and still there",
+    "offers_refused_today": "Offers and peers refused since midnight UTC",
+    "alerts_open": "Alerts nobody has seen",
+}
+"""What is counted in the database at the moment of asking, beside `calls_STATE`, with its meaning."""
+_REFUSALS = ("OfferRefused", "PeerRefused")
+
 
 def write_gauges(connection: Connection, values: dict[str, int], now: datetime) -> None:
     """Keep the newest values; names outside `GAUGES` are a KeyError."""
@@ -31,10 +40,14 @@ def write_gauges(connection: Connection, values: dict[str, int], now: datetime) 
 
 
 def read_figures(connection: Connection, now: datetime) -> dict[str, int]:
-    """Every figure by its name: calls by state, alerts open, recordings overdue, the watcher's gauges and their age."""
-    table = schema.calls
+    """Every figure: `calls_STATE`, those of `COUNTED`, the watcher's gauges and their age, `watcher_quiet_seconds`."""
+    table, events = schema.calls, schema.events
     states = {row[0]: row[1] for row in connection.execute(select(table.c.state, func.count()).group_by(table.c.state))}
     figures = {f"calls_{state.value}": int(states.get(state.value, 0)) for state in CallState}
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    refused = select(func.count()).select_from(events).where(events.c.type.in_(_REFUSALS), events.c.at >= midnight)
+    figures["offers_refused_today"] = int(connection.scalar(refused) or 0)
+    figures["calls_held"] = int(connection.scalar(select(func.count()).select_from(table).where(table.c.held)) or 0)
     open_alerts = select(func.count()).select_from(schema.alerts).where(schema.alerts.c.acknowledged_at.is_(None))
     figures["alerts_open"] = int(connection.scalar(open_alerts) or 0)
     figures["destructions_overdue"] = count_overdue(connection, now)

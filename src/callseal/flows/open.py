@@ -15,12 +15,13 @@ Invariants: nothing here decides; what the custodian refuses is raised as it cam
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from callseal.errors import NotFound, RequestError
 from callseal.flows.opened import OpenedRecording
 from callseal.flows.sealed_part import ReadsObjects, SealedPart
 from callseal.model.call import CallDetail, Part
+from callseal.model.keyring import Asks
 from callseal.model.message import Message, to_text
 from callseal.model.roles import CASE_CLASSES, REASON_CLASSES
 
@@ -28,13 +29,6 @@ REASON_LEAST_CHARACTERS: Final = 10
 REASON_MOST_CHARACTERS: Final = 500
 CASE_MOST_CHARACTERS: Final = 80
 ACTIONS: Final = ("listen", "export")
-
-
-class Asks(Protocol):
-    """The custodian's client, as far as this flow knows it."""
-
-    async def ask(self, message_type: str, **fields: Any) -> Message:
-        """Send one request and return its reply. Raises the refusal, or Unavailable."""
 
 
 @dataclass(frozen=True)
@@ -77,14 +71,7 @@ async def ask_to_open(keyring: Asks, person: str, action: str, detail: CallDetai
 
     Raises RequestError for an unknown action, NotFound where nothing of it is sealed yet, Denied, Unavailable.
     """
-    if action not in ACTIONS:
-        raise RequestError(f"action: expected one of {', '.join(ACTIONS)}")
-    _stored_parts(detail)
-    reply = await keyring.ask(
-        "open.begin", person=person, action=action, recordings=[detail.call.recording],
-        from_ms=0, to_ms=_length_ms(detail),
-        reason_class=reason.reason_class, reason=reason.words.strip(), case=reason.case.strip(),
-    )  # fmt: skip
+    reply = await keyring.ask("open.begin", person=person, **ask_for(action, detail, reason))
     return Asked(detail.call.recording, action, reply["request"], reply.get("options"))
 
 
@@ -95,20 +82,39 @@ async def open_recording(
 
     Raises Denied, Destroyed, Unavailable as the custodian says; TamperedError where an object does not fit its keys.
     """
-    parts = _stored_parts(detail)
-    sealed = [await asyncio.to_thread(SealedPart.read, objects, part) for part in parts]
+    sealed = await read_parts(objects, detail)
     proof = {"response": response} if response is not None else {"code": code}
-    recording = asked.recording
-    reply = await keyring.ask(  # 4
-        "open", request=asked.request, **proof,
-        rows={recording: [to_text(part.row or b"") for part in parts]},
-        sealed_meta={recording: [to_text(part.sealed_meta) for part in parts if part.sealed_meta is not None]},
-        indexes={recording: [[part.number, 0, part.last] for part in sealed]},
-    )  # fmt: skip
-    return await asyncio.to_thread(_set_up, asked, detail, sealed, reply)  # 5
+    reply = await keyring.ask("open", request=asked.request, **proof, **give_for(detail, sealed))  # 4
+    return await asyncio.to_thread(set_up, asked, detail, sealed, reply)  # 5
 
 
-def _set_up(asked: Asked, detail: CallDetail, sealed: Sequence[SealedPart], reply: Message) -> OpenedRecording:
+def ask_for(action: str, detail: CallDetail, reason: Reason) -> dict[str, Any]:
+    """The fields of `open.begin`, without the person, for the whole of one recording. Raises RequestError, NotFound."""
+    if action not in ACTIONS:
+        raise RequestError(f"action: expected one of {', '.join(ACTIONS)}")
+    _stored_parts(detail)
+    return {
+        "action": action, "recordings": [detail.call.recording], "from_ms": 0, "to_ms": _length_ms(detail),
+        "reason_class": reason.reason_class, "reason": reason.words.strip(), "case": reason.case.strip(),
+    }  # fmt: skip
+
+
+async def read_parts(objects: ReadsObjects, detail: CallDetail) -> list[SealedPart]:
+    """The sealed parts, each ready for its keys. Raises NotFound where there are none yet, Unavailable, TamperedError."""
+    return [await asyncio.to_thread(SealedPart.read, objects, part) for part in _stored_parts(detail)]
+
+
+def give_for(detail: CallDetail, sealed: Sequence[SealedPart]) -> dict[str, Any]:
+    """The fields of `open` beside request and proof: rows, sealed metadata, and the messages of each part."""
+    recording, parts = detail.call.recording, _stored_parts(detail)
+    return {
+        "rows": {recording: [to_text(part.row or b"") for part in parts]},
+        "sealed_meta": {recording: [to_text(part.sealed_meta) for part in parts if part.sealed_meta is not None]},
+        "indexes": {recording: [[part.number, 0, part.last] for part in sealed]},
+    }
+
+
+def set_up(asked: Asked, detail: CallDetail, sealed: Sequence[SealedPart], reply: Message) -> OpenedRecording:
     """Step 5: the granted nodes beside their parts. Raises NotFound where nothing was granted, TamperedError."""
     grants = {int(grant["part"]): grant for grant in reply["grants"] if grant["recording"] == detail.call.recording}
     opened = [part.open(grants[part.number]["nodes"]) for part in sealed if part.number in grants]
@@ -118,8 +124,19 @@ def _set_up(asked: Asked, detail: CallDetail, sealed: Sequence[SealedPart], repl
     return OpenedRecording(
         opened, _length_ms(detail), detail.gaps, int(reply["log_index"]),
         weaker=bool(reply.get("weaker")), action=asked.action, participants=meta.get("participants", ()),
-        words=reply.get("history", ()),
+        words=reply.get("history", ()), receipt=_receipt(reply, detail.call.recording),
     )  # fmt: skip
+
+
+async def report_export(keyring: Asks, opened: OpenedRecording, digest: str) -> None:
+    """Give the log the SHA-256 of the file that was written from an export. Raises Denied, Unavailable, Conflict."""
+    index, receipt = opened.receipt or (opened.log_index, "")
+    await keyring.ask("export.made", index=index, receipt=receipt, digest=digest)
+
+
+def _receipt(reply: Message, recording: str) -> tuple[int, str] | None:
+    given = (reply.get("exports") or {}).get(recording)
+    return None if given is None else (int(given[0]), str(given[1]))
 
 
 def _stored_parts(detail: CallDetail) -> list[Part]:

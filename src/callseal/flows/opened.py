@@ -73,7 +73,7 @@ class OpenedRecording:
     def __init__(
         self, parts: Sequence[OpenedPart], duration_ms: int, gaps: Sequence[Gap], log_index: int, *,
         weaker: bool, action: str = "listen", participants: Sequence[Mapping[str, Any]] = (),
-        words: Sequence[Mapping[str, Any]] = (),
+        words: Sequence[Mapping[str, Any]] = (), receipt: tuple[int, str] | None = None,
     ) -> None:  # fmt: skip
         self._parts = tuple(parts)
         self._kept: OrderedDict[tuple[int, int], list[Block]] = OrderedDict()
@@ -86,6 +86,7 @@ class OpenedRecording:
         self.action = action
         self.participants = tuple(dict(person) for person in participants)
         self.words = tuple(dict(entry) for entry in words)
+        self.receipt = receipt
         self.tracks = _all_tracks(self._parts)
         self.playable = bool(self.tracks) and all(track.playable for track in self.tracks)
         self.rate_hz = max((track.rate_hz for track in self.tracks if track.playable), default=8000)

@@ -12,15 +12,18 @@ that a guard did not see; what cannot be sealed (no room on disk) is dropped wit
 """
 
 from collections import deque
-from collections.abc import Callable
-from typing import Any, Final, NamedTuple, Protocol
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
+from callseal.audio.cluster import HEAD_BYTES, write_clusters
 from callseal.cards.guard import Batch, keep_mask, make_guards, watch_all
 from callseal.errors import CallsealError, Conflict, NotFound, RequestError, Unavailable
-from callseal.flows.recording import Gap, Recording, VoiceStream
+from callseal.flows.recording import Gap, PartWriter, Recording, Spool, VoiceStream
 from callseal.flows.stream_table import EVENT, UNKNOWN, StreamTable
+from callseal.flows.voice_watch import VoiceWatch
 from callseal.rtp.frames import Frames, join_frames
 from callseal.rtp.header import Bytes, Ints, Mask
 from callseal.rtp.srtcp import SrtcpCounter
@@ -31,20 +34,14 @@ from callseal.vault.card import SealingCard
 
 HOLD_MS: Final = 200
 """How long a frame waits for what a guard may yet learn about it."""
-FLUSH_MS: Final = 800
-"""At most hold, flush and one wake lie between arrival and the call of fdatasync: 1.1 s."""
+FLUSH_MS: Final = 1000
+"""At most hold, flush and one wake lie between arrival and the call of fdatasync: 1.4 s."""
+CLUSTER_BYTES: Final = 512 << 10
+STEP_ROWS: Final = 2048
+"""Frames laid out at once: more would leave the processor's cache."""
 TELL_MS: Final = 1000
 BEGIN_MS: Final = 1000
 """A part begins with its first frames, or so long after it was opened."""
-
-
-class Spool(Protocol):
-    """Where sealed frames go."""
-
-    @property
-    def has_room(self) -> bool: ...
-
-    def submit(self, frames: bytes) -> int: ...
 
 
 Note = Callable[[str, str | None, dict[str, Any]], object]
@@ -58,6 +55,13 @@ class Held(NamedTuple):
     at_ms: Ints
     event_ms: Ints
 
+    @property
+    def batch(self) -> Batch:
+        return Batch(self.frames.stream, self.at_ms, self.event_ms, self.frames.length, self.frames.payload)
+
+    def take(self, which: Mask) -> "Held":
+        return Held(self.wake_ms, self.frames.take(which), self.at_ms[which], self.event_ms[which])
+
 
 class Recorder:
     """All recordings of one worker. Times (`now_ms`) are of a monotonic clock, in ms."""
@@ -70,6 +74,7 @@ class Recorder:
         self.recordings: dict[str, Recording] = {}
         self._by_number: dict[int, Recording] = {}
         self.table = StreamTable(max_streams)
+        self._voice = VoiceWatch(max_streams)
         self.reports = SrtcpCounter()
         self._next_owner = 1
         self._held: deque[Held] = deque()
@@ -120,7 +125,9 @@ class Recorder:
         kind = self.table.kind[frames.stream, frames.payload_type]
         wanted = (kind != UNKNOWN) & ~self.table.paused[frames.stream] & (frames.length > 0)
         arrived = now_ms + self.table.base_ms[frames.stream]
-        self.table.last_ms[frames.stream] = arrived
+        self.table.hear(frames.stream, arrived)
+        if (first := self.table.first_ms[frames.stream] < 0).any():
+            self._tell_heard(frames.stream[first], arrived[first])
         if not wanted.all():
             frames, all_frames, kind, arrived = frames.take(wanted), frames, kind[wanted], arrived[wanted]
             all_frames.payload[:] = 0
@@ -130,9 +137,9 @@ class Recorder:
         at_ms = self._timeline.place(frames, self.receiver, arrived, clock)
         duration = np.where(kind == EVENT, read_durations(frames.payload, frames.length) * 1000 // clock, -1)
         held = Held(now_ms, frames, at_ms, duration)
-        for found in watch_all(self._guards, _batch(held)):
+        for found in watch_all(self._guards, held.batch):
             recording = self._by_number[int(self.table.owner[found.stream])]
-            _stream_of(recording, found.stream).withheld += found.count
+            recording.stream_of(found.stream).withheld += found.count
             self._note("TonesWithheld", recording.name, {"part": recording.part, "count": found.count})
         self._held.append(held)
 
@@ -154,7 +161,10 @@ class Recorder:
         sealed = self._seal_ripe(ripe)
         for recording in self.recordings.values():
             sealed += self._begin_late(recording, now_ms)
-            self._tell_gaps(recording, recording.watch_silence(self.table.last_ms, self.elapsed_ms(recording, now_ms)))
+            elapsed = self.elapsed_ms(recording, now_ms)
+            self._tell_gaps(recording, recording.watch_silence(self.table, elapsed))
+            for missing in self._voice.find_missing(recording, self.table, self.receiver.packets, elapsed):
+                self._note("VoiceMissing", recording.name, missing)
             if through is not None:
                 self._telling.append(self._teller(recording, max(0, self.elapsed_ms(recording, through)), now_ms))
         self._submit(b"".join(sealed))
@@ -170,7 +180,7 @@ class Recorder:
         """End a recording after everything it sent was taken; `done` is called when its END is durable."""
         sealed = self._seal_ripe(self._take_held(recording))
         end_ms = max(0, self.elapsed_ms(recording, now_ms))
-        self._tell_gaps(recording, recording.end_gaps(self.table.last_ms, end_ms))
+        self._tell_gaps(recording, recording.end_gaps(self.table, end_ms))
         counts = self.count(recording)
         self._tell_failed(recording)
         if recording.writer is None:
@@ -198,8 +208,9 @@ class Recorder:
                 old.codecs, old.event_pts = new.codecs, new.event_pts
                 old.seen = [pt for pt in old.seen if pt in new.codecs]
                 self.table.enter_codecs(old)
+                self._voice.enter(old, elapsed)
             if new.paused != old.paused:
-                self._tell_gaps(recording, recording.pause(old, new.paused, elapsed))
+                self._tell_gaps(recording, recording.pause(old, new.paused, self.table, elapsed))
                 self.table.paused[old.number] = new.paused
                 self.table.last_ms[old.number] = elapsed
         for new in streams[len(recording.streams) :]:
@@ -248,8 +259,8 @@ class Recorder:
         taken, left = [], []
         for held in self._held:
             mine = self.table.owner[held.frames.stream] == owner
-            taken.append(_take(held, mine))
-            left.append(_take(held, ~mine))
+            taken.append(held.take(mine))
+            left.append(held.take(~mine))
             held.frames.payload[:] = 0
         self._held = deque(held for held in left if len(held.frames))
         return taken
@@ -265,34 +276,51 @@ class Recorder:
                 held.frames.payload[:] = 0
         sealed: list[bytes] = []
         try:
-            keep = keep_mask(self._guards, _batch(whole))
+            self._voice.measure(frames, at_ms)
+            keep = keep_mask(self._guards, whole.batch)
             self._name_withheld(whole, keep)
             rows = np.flatnonzero(keep & (self.table.owner[frames.stream] > 0))
             rows = rows[np.lexsort((at_ms[rows], self.table.owner[frames.stream[rows]]))]
-            owners = self.table.owner[frames.stream[rows]]
-            for mine in np.split(rows, np.flatnonzero(np.diff(owners)) + 1) if len(rows) else ():
-                recording = self._by_number[int(self.table.owner[frames.stream[mine[0]]])]
-                sealed += self._seal_recording(recording, frames, at_ms, mine)
+            if len(rows):
+                sealed = self._seal_rows(frames, at_ms, rows)
         finally:
             frames.payload[:] = 0
         return sealed
 
-    def _seal_recording(self, recording: Recording, frames: Frames, at_ms: Ints, rows: Ints) -> list[bytes]:
+    def _seal_rows(self, frames: Frames, at_ms: Ints, rows: Ints) -> list[bytes]:
+        """Rows in order of recording and time become a cluster for each recording, sealed."""
         stream, pt, at = frames.stream[rows], frames.payload_type[rows], at_ms[rows]
+        owners = self.table.owner[stream]
+        edges = [0, *(np.flatnonzero(np.diff(owners)) + 1).tolist(), len(rows)]
         if not self._spool.has_room:
-            self._tell_gaps(recording, [recording.add_gap("", int(at[0]), int(at[-1]), "disk full")])
+            for begin, end in pairwise(edges):
+                recording = self._by_number[int(owners[begin])]
+                self._tell_gaps(recording, [recording.add_gap("", int(at[begin]), int(at[end - 1]), "disk full")])
             return []
-        sealed = []
-        if not self.table.track[stream, pt].all():
-            recording.note_codecs(stream, pt)
-            if recording.writer is not None:
-                sealed.append(self._end_part(recording, "codec", int(at[0]), {}))
-            sealed.append(self._begin(recording))
-        assert recording.writer is not None
-        payload = frames.payload[rows]
-        sealed.append(recording.writer.seal_voice(self.table.track[stream, pt], at, frames.length[rows], payload))
-        payload[:] = 0
+        sealed: list[bytes] = []
+        for owner in np.unique(owners[self.table.track[stream, pt] == 0]).tolist():
+            mine = owners == owner
+            sealed += self._begin_codecs(self._by_number[owner], stream[mine], pt[mine], int(at[mine][0]))
+        track = self.table.track[stream, pt]
+        for cut in _cut(edges, HEAD_BYTES + frames.payload.shape[1]):
+            part = slice(cut[0], cut[-1])
+            payload = frames.payload[rows[part]]
+            clusters = write_clusters([edge - cut[0] for edge in cut], track[part], at[part], frames.length[rows[part]], payload)
+            for begin, cluster in zip(cut, clusters, strict=False):
+                sealed.append(self._writer(int(owners[begin])).seal_voice(cluster, int(at[begin])))
+            payload[:] = 0
         return sealed
+
+    def _writer(self, owner: int) -> PartWriter:
+        writer = self._by_number[owner].writer
+        assert writer is not None
+        return writer
+
+    def _begin_codecs(self, recording: Recording, stream: Ints, pt: Bytes, at_ms: int) -> list[bytes]:
+        """A codec that the open part has no track for: the next part begins."""
+        recording.note_codecs(stream, pt)
+        ended = [] if recording.writer is None else [self._end_part(recording, "codec", at_ms, {})]
+        return [*ended, self._begin(recording)]
 
     def _begin(self, recording: Recording) -> bytes:
         frames = recording.begin_part(self._card())
@@ -339,6 +367,14 @@ class Recorder:
 
         return tell
 
+    def _tell_heard(self, streams: Ints, at_ms: Ints) -> None:
+        """The first authenticated packet of each of these streams has come."""
+        for number in np.unique(streams).tolist():
+            self.table.first_ms[number] = from_ms = int(at_ms[streams == number].min())
+            recording = self._by_number[int(self.table.owner[number])]
+            data = {"part": recording.part, "label": recording.stream_of(number).label, "from_ms": max(0, from_ms)}
+            self._note("StreamHeard", recording.name, data)
+
     def _tell_gaps(self, recording: Recording, gaps: list[Gap]) -> None:
         for gap in gaps:
             self._note("Gap", recording.name, gap)
@@ -366,7 +402,7 @@ class Recorder:
         for number in np.unique(whole.frames.stream[out]).tolist():
             at = whole.at_ms[out[whole.frames.stream[out] == number]]
             recording = self._by_number[int(self.table.owner[number])]
-            gap = recording.add_gap(_stream_of(recording, number).label, int(at.min()), int(at.max()) + 20, "withheld")
+            gap = recording.add_gap(recording.stream_of(number).label, int(at.min()), int(at.max()) + 20, "withheld")
             self._tell_gaps(recording, [gap])
 
     def _add_stream(self, recording: Recording, stream: VoiceStream, owner: int, now_ms: int, resume: bool) -> None:
@@ -376,6 +412,7 @@ class Recorder:
         elapsed = recording.opened_ms if is_first else self.elapsed_ms(recording, now_ms)
         self.reports.set_key(number, stream.suite, stream.key, stream.mki_bytes)
         self.table.enter(stream, owner, elapsed, now_ms)
+        self._voice.enter(stream, elapsed)
 
     def _remove_stream(self, stream: VoiceStream) -> None:
         self.receiver.remove_stream(stream.number)
@@ -384,16 +421,18 @@ class Recorder:
         self._old_keys = [pair for pair in self._old_keys if pair[0] != stream.number]
         self._by_number.pop(int(self.table.owner[stream.number]), None)
         self.reports.forget(stream.number)
+        self._voice.forget(stream.number)
         self.table.give_number(stream.number)
 
 
-def _batch(held: Held) -> Batch:
-    return Batch(held.frames.stream, held.at_ms, held.event_ms, held.frames.length, held.frames.payload)
-
-
-def _take(held: Held, which: Mask) -> Held:
-    return Held(held.wake_ms, held.frames.take(which), held.at_ms[which], held.event_ms[which])
-
-
-def _stream_of(recording: Recording, number: int) -> VoiceStream:
-    return next(stream for stream in recording.streams if stream.number == number)
+def _cut(edges: list[int], row_bytes: int) -> Iterator[list[int]]:
+    """Edges of clusters, a list for each step: clusters of at most `CLUSTER_BYTES`, steps of about `STEP_ROWS`."""
+    longest = max(1, CLUSTER_BYTES // row_bytes)
+    cut: list[int] = []
+    for begin, end in pairwise(edges):
+        for at in range(begin, end, longest):
+            cut.append(at)
+            if at - cut[0] >= STEP_ROWS:
+                yield cut
+                cut = [at]
+    yield [*cut, edges[-1]]

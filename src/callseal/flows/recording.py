@@ -8,17 +8,17 @@ personal data stands in sealed messages only.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
-from callseal.audio.cluster import HEAD_BYTES, write_cluster
 from callseal.audio.matroska import TrackHead, write_head
 from callseal.errors import LimitExceeded, RequestError
 from callseal.model.ids import RecordingId
 from callseal.model.message import to_bytes
 from callseal.rtp.header import Bytes, Ints
 from callseal.vault.card import SealingCard
+from callseal.vault.expand import Buffer, wipe
 from callseal.vault.message import Kind
 from callseal.vault.seal import PartSealer
 from callseal.vault.spool import encode_frame
@@ -26,7 +26,6 @@ from callseal.vault.spool import encode_frame
 MAX_STREAMS: Final = 16
 MAX_CODECS: Final = 32
 MAX_GAPS: Final = 1000
-CLUSTER_BYTES: Final = 512 << 10
 SILENT_MS: Final = 2000
 """A stream without packets for so long has a gap, named `no packets`."""
 NO_VOICE: Final = ("CN", "TELEPHONE-EVENT", "RED")
@@ -73,7 +72,6 @@ class VoiceStream:
     paused: bool
     seen: list[int] = field(default_factory=list)
     paused_at_ms: int = -1
-    silent_from_ms: int = -1
     reported_failed: int = 0
     reported_replayed: int = 0
     withheld: int = 0
@@ -101,6 +99,22 @@ class VoiceStream:
         return next((codec.clock_hz for codec in self.codecs.values()), 8000)
 
 
+class Spool(Protocol):
+    """Where sealed frames go."""
+
+    @property
+    def has_room(self) -> bool: ...
+
+    def submit(self, frames: bytes) -> int: ...
+
+
+class Silences(Protocol):
+    """When each stream was last heard, and since when it is silent (-1: it is not), by stream number."""
+
+    last_ms: Ints
+    silent_from_ms: Ints
+
+
 class PartWriter:
     """An open part: what is to be sealed in, spool frames out."""
 
@@ -117,16 +131,11 @@ class PartWriter:
         """How many messages were sealed."""
         return self._sealer.count
 
-    def seal_voice(self, track: Ints, at_ms: Ints, length: Ints, payload: Bytes) -> bytes:
-        """The frames of one or more clusters of voice, in order of time."""
-        width = int(length.max())
-        step = max(1, CLUSTER_BYTES // (HEAD_BYTES + width))
-        sealed = []
-        for first in range(0, len(track), step):
-            part = slice(first, first + step)
-            cluster = write_cluster(track[part], at_ms[part], length[part], payload[part, :width])
-            sealed.append(self._seal(Kind.MEDIA, cluster, int(at_ms[first])))
-        return b"".join(sealed)
+    def seal_voice(self, cluster: bytearray, at_ms: int) -> bytes:
+        """The frame of one cluster of voice, which is overwritten."""
+        frame = self._seal(Kind.MEDIA, cluster, at_ms)
+        wipe(cluster)
+        return frame
 
     def seal_meta(self, meta: bytes, at_ms: int = 0) -> bytes:
         """The frame of a META message."""
@@ -139,7 +148,7 @@ class PartWriter:
         self._sealer.close()
         return frame
 
-    def _seal(self, kind: Kind, plaintext: bytes, at_ms: int) -> bytes:
+    def _seal(self, kind: Kind, plaintext: Buffer, at_ms: int) -> bytes:
         return self._frame(at_ms, self._sealer.seal(kind, plaintext))
 
     def _frame(self, at_ms: int, payload: bytes) -> bytes:
@@ -184,30 +193,34 @@ class Recording:
         self.next_part += 1
         return self.writer.first
 
+    def stream_of(self, number: int) -> VoiceStream:
+        """The stream of a number."""
+        return next(stream for stream in self.streams if stream.number == number)
+
     def note_codecs(self, stream: Ints, pt: Bytes) -> None:
         """Remember which codecs were heard."""
         for pair in np.unique(stream << 8 | pt).tolist():
             number, payload_type = pair >> 8, pair & 0xFF
-            state = next(state for state in self.streams if state.number == number)
+            state = self.stream_of(number)
             if payload_type not in state.seen:
                 state.seen.append(payload_type)
 
-    def watch_silence(self, last_ms: Ints, elapsed_ms: int) -> list[Gap]:
-        """Notice streams that fell silent, and the gaps of those that speak again. `last_ms`: last packet by stream number."""
+    def watch_silence(self, table: Silences, elapsed_ms: int) -> list[Gap]:
+        """Notice streams that fell silent, and the gaps of those that speak again."""
         gaps = []
         for stream in self.streams:
-            last = int(last_ms[stream.number])
-            if stream.silent_from_ms >= 0 and last > stream.silent_from_ms:
-                gaps += self._end_silence(stream, last)
-            elif stream.silent_from_ms < 0 and not stream.paused and elapsed_ms - last > SILENT_MS:
-                stream.silent_from_ms = last
+            last, since = int(table.last_ms[stream.number]), int(table.silent_from_ms[stream.number])
+            if 0 <= since < last:
+                gaps += self._end_silence(stream, table, last)
+            elif since < 0 and not stream.paused and elapsed_ms - last > SILENT_MS:
+                table.silent_from_ms[stream.number] = last
         return gaps
 
-    def pause(self, stream: VoiceStream, paused: bool, elapsed_ms: int) -> list[Gap]:
+    def pause(self, stream: VoiceStream, paused: bool, table: Silences, elapsed_ms: int) -> list[Gap]:
         """Pause or resume a stream; returns the gaps that end by it."""
         gaps = []
         if paused:
-            gaps = self._end_silence(stream, elapsed_ms)
+            gaps = self._end_silence(stream, table, elapsed_ms)
             stream.paused_at_ms = elapsed_ms
         elif stream.paused_at_ms >= 0:
             gaps = [self.add_gap(stream.label, stream.paused_at_ms, elapsed_ms, "paused")]
@@ -215,15 +228,15 @@ class Recording:
         stream.paused = paused
         return gaps
 
-    def end_gaps(self, last_ms: Ints, end_ms: int) -> list[Gap]:
+    def end_gaps(self, table: Silences, end_ms: int) -> list[Gap]:
         """The gaps that last until the end."""
-        gaps = self.watch_silence(last_ms, end_ms)
+        gaps = self.watch_silence(table, end_ms)
         for stream in self.streams:
-            gaps += self.pause(stream, False, end_ms) if stream.paused else self._end_silence(stream, end_ms)
+            gaps += self.pause(stream, False, table, end_ms) if stream.paused else self._end_silence(stream, table, end_ms)
         return gaps
 
-    def _end_silence(self, stream: VoiceStream, to_ms: int) -> list[Gap]:
-        begin, stream.silent_from_ms = stream.silent_from_ms, -1
+    def _end_silence(self, stream: VoiceStream, table: Silences, to_ms: int) -> list[Gap]:
+        begin, table.silent_from_ms[stream.number] = int(table.silent_from_ms[stream.number]), -1
         return [self.add_gap(stream.label, begin, to_ms, "no packets")] if begin >= 0 else []
 
     def add_gap(self, label: str, from_ms: int, to_ms: int, why: str) -> Gap:

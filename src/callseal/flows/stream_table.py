@@ -9,7 +9,8 @@ from typing import Final
 import numpy as np
 
 from callseal.errors import LimitExceeded
-from callseal.flows.recording import VoiceStream
+from callseal.flows.recording import SILENT_MS, VoiceStream
+from callseal.rtp.header import Ints
 
 UNKNOWN: Final = 0
 VOICE: Final = 1
@@ -27,6 +28,10 @@ class StreamTable:
         """Add to the monotonic clock for the recording's time."""
         self.last_ms = np.zeros(max_streams, np.int64)
         """When its last packet came, in the recording's time."""
+        self.silent_from_ms = np.full(max_streams, -1, np.int64)
+        """Since when it has had no packet, once that is longer than `SILENT_MS`; -1 for none."""
+        self.first_ms = np.full(max_streams, -1, np.int64)
+        """When its first packet came; -1 while none has."""
         self.paused = np.zeros(max_streams, np.bool_)
         self.kind = np.zeros((max_streams, 128), np.uint8)
         self.clock_hz = np.full((max_streams, 128), 8000, np.int64)
@@ -49,8 +54,17 @@ class StreamTable:
         number = stream.number
         self.base_ms[number] = elapsed_ms - now_ms
         self.owner[number], self.paused[number], self.last_ms[number] = owner, stream.paused, elapsed_ms
+        self.silent_from_ms[number] = -1
+        self.first_ms[number] = -1
         stream.paused_at_ms = elapsed_ms if stream.paused else -1
         self.enter_codecs(stream)
+
+    def hear(self, streams: Ints, arrived_ms: Ints) -> None:
+        """Packets came on these streams; a silence that they end is kept until `Recording.watch_silence` has told of it."""
+        last = self.last_ms[streams]
+        late = (arrived_ms - last > SILENT_MS) & (self.silent_from_ms[streams] < 0) & ~self.paused[streams]
+        self.silent_from_ms[streams[late]] = last[late]
+        self.last_ms[streams] = arrived_ms
 
     def enter_codecs(self, stream: VoiceStream) -> None:
         """What its payload types mean, from now on; its next frames begin a part that has a track for them."""

@@ -89,6 +89,10 @@ class Call:
     purpose: str
     lawful_basis: str
     delete_by: datetime | None
+    conversation: str | None = None
+    """The recording that began the conversation (a transfer goes on in another call); its own id for the first."""
+    same_call_as: str | None = None
+    """The first recording of the same call, where a call is recorded twice; None for the first."""
 
 
 @dataclass(frozen=True)
@@ -170,23 +174,3 @@ class Certificate:
     final_on: datetime | None
     log_index: int | None
     detail: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Overview:
-    """What the first page shows at a glance."""
-
-    live: int
-    ended: int
-    """Over, and not yet sealed."""
-    sealed: int
-    interrupted: int
-    destroyed: int
-    held: int
-    overdue: int
-    """Past their day and still there."""
-    alerts_open: int
-    refused_today: int
-    """Offers and peers refused since midnight UTC."""
-    sealed_ms: int
-    """Length of all sealed calls together."""

@@ -25,3 +25,10 @@ REASON_CLASSES: Final = {
 
 CASE_CLASSES: Final = ("dispute", "subject_request")
 """Reason classes that ask for the reference of a case."""
+
+EXPORT_ENDS: Final = {
+    "holder-wrote": "Its holder has written that it is deleted",
+    "seen-deleted": "I have seen that it is deleted",
+    "medium-destroyed": "The medium it was on has been destroyed",
+}
+"""How it is known that an exported file is gone; stands in the log in clear, for it outlives the recording."""

@@ -10,8 +10,9 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from callseal.errors import ConfigError
@@ -20,6 +21,9 @@ AUTHORITY_DAYS = 3650
 CERTIFICATE_DAYS = 397
 BACKDATED = timedelta(minutes=5)
 TEST_PHONE = "phone"
+OWN_NAMES = ("ca", "server")
+
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
 
 def ensure_authority(tls: Path, peers: Path, *, server_name: str, now: datetime) -> None:
@@ -52,6 +56,38 @@ def issue_client(tls: Path, name: str, now: datetime) -> str:
     return fingerprint_of(tls / f"{name}.pem")
 
 
+def sign_request(tls: Path, name: str, request: bytes, now: datetime) -> str:
+    """Issue a peer's certificate as `NAME.pem` for the key in its own PKCS #10 request (RFC 2986); returns its fingerprint.
+
+    Of the request only the key is taken: the name is ours to give. Raises ConfigError where it is none, or signs for another key.
+    """
+    try:
+        asked = x509.load_pem_x509_csr(request)
+        is_own = asked.is_signature_valid
+    except ValueError as error:
+        raise ConfigError("csr: expected a certificate signing request in PEM") from error
+    key = asked.public_key()
+    if not is_own or not isinstance(key, ec.EllipticCurvePublicKey | rsa.RSAPublicKey) or key.key_size < _least_bits(key):
+        raise ConfigError("csr: expected one signed by its own key, RSA of at least 2048 bits or an elliptic curve of 256")
+    certificate = _sign(tls, key, name, [x509.DNSName(name)], ExtendedKeyUsageOID.CLIENT_AUTH, now)
+    _write(tls / f"{name}.pem", certificate.public_bytes(serialization.Encoding.PEM))
+    return fingerprint_of(tls / f"{name}.pem")
+
+
+def is_own(tls: Path, name: str) -> bool:
+    """Whether our authority issued `NAME.pem`. Raises ConfigError."""
+    try:
+        _load_certificate(tls / f"{name}.pem").verify_directly_issued_by(_load_certificate(tls / "ca.pem"))
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def expires_at(path: Path) -> datetime:
+    """When a PEM certificate ends. Raises ConfigError."""
+    return _load_certificate(path).not_valid_after_utc
+
+
 def fingerprint_of(path: Path) -> str:
     """Hex SHA-256 of a PEM certificate's DER. Raises ConfigError."""
     return _load_certificate(path).fingerprint(hashes.SHA256()).hex()
@@ -62,7 +98,7 @@ def _make_authority(tls: Path, now: datetime) -> None:
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Callseal local authority")])
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     certificate = (
-        _begin(name, name, key, now, AUTHORITY_DAYS)
+        _begin(name, name, key.public_key(), now, AUTHORITY_DAYS)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(usage, critical=True)
         .sign(key, hashes.SHA256())
@@ -73,12 +109,18 @@ def _make_authority(tls: Path, now: datetime) -> None:
 def _issue(
     tls: Path, name: str, common_name: str, names: list[x509.GeneralName], purpose: x509.ObjectIdentifier, now: datetime
 ) -> None:
-    authority, authority_key = _load_certificate(tls / "ca.pem"), _load_key(tls / "ca.key")
     key = ec.generate_private_key(ec.SECP256R1())
+    _save(tls, name, key, _sign(tls, key.public_key(), common_name, names, purpose, now))
+
+
+def _sign(
+    tls: Path, key: PublicKey, common_name: str, names: list[x509.GeneralName], purpose: x509.ObjectIdentifier, now: datetime
+) -> x509.Certificate:
+    authority, authority_key = _load_certificate(tls / "ca.pem"), _load_key(tls / "ca.key")
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
     usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
     issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
-    certificate = (
+    return (
         _begin(subject, authority.subject, key, now, CERTIFICATE_DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(usage, critical=True)
@@ -87,21 +129,22 @@ def _issue(
         .add_extension(issuer_key, critical=False)
         .sign(authority_key, hashes.SHA256())
     )
-    _save(tls, name, key, certificate)
 
 
-def _begin(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, days: int
-) -> x509.CertificateBuilder:
+def _least_bits(key: PublicKey) -> int:
+    return 2048 if isinstance(key, rsa.RSAPublicKey) else 256
+
+
+def _begin(subject: x509.Name, issuer: x509.Name, key: PublicKey, now: datetime, days: int) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
-        .public_key(key.public_key())
+        .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - BACKDATED)
         .not_valid_after(now + timedelta(days=days))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 
 
@@ -114,9 +157,7 @@ def _general_name(text: str) -> x509.GeneralName:
 
 def _save(tls: Path, name: str, key: ec.EllipticCurvePrivateKey, certificate: x509.Certificate) -> None:
     """The key first: a certificate that stands has its key beside it."""
-    text = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    text = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     key_path = tls / f"{name}.key"
     key_path.unlink(missing_ok=True)  # left by a start that ended between key and certificate
     _write(key_path, text)

@@ -2,7 +2,8 @@
 
 RFC 3261 section 18. Limits: connections in all, unproven handshakes in all and for each address, seconds for a handshake, seconds
 for the rest of a message, bytes not yet taken by the peer. A peer that sends faster than its rate is read more slowly, never
-refused. Invariant: nothing of a connection reaches the recorder before its certificate has named a peer.
+refused; a stranger is counted by address and in all, and once it was refused too often it is not even shaken hands with.
+Invariant: nothing of a connection reaches the recorder before its certificate, or its address and secret, has named a peer.
 """
 
 import asyncio
@@ -12,9 +13,12 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from callseal.config.peers import Peer
 from callseal.errors import ConfigError, Unauthenticated, Unavailable
+from callseal.net.admission import Admission
+from callseal.net.rate import RateLimit
 from callseal.net.tls import PeerBook, describe_transport, explain_refusal
 from callseal.sip.exchange import Connection
 from callseal.sip.message import Malformed, MessageReader, Request, Response
@@ -29,9 +33,13 @@ class Limits:
     connections: int = 500
     handshakes: int = 128
     handshakes_per_address: int = 16
+    """Connections of an address that have not yet named a peer."""
     handshake_seconds: float = 5.0
     message_seconds: float = 10.0
     messages_per_second: int = 400
+    accepts_per_second: float = 200
+    refusals_per_minute: float = 30
+    """Of one address; one that has a peer's connection up is not counted."""
     unsent_bytes: int = 4 << 20
 
 
@@ -44,9 +52,14 @@ class SipServer:
         limits: Limits,
         on_message: Callable[[Connection, Message], None],
         on_refused: Callable[[str, str], None],
+        owner_of: Callable[[str], str | None] = lambda tag: None,
     ) -> None:
+        """`owner_of` names the peer of a live dialog by our tag in it."""
         self._book = book
         self.limits = limits
+        self.owner_of = owner_of
+        self._accepts = RateLimit(limits.accepts_per_second, 2 * limits.accepts_per_second)
+        self._refusals = RateLimit(limits.refusals_per_minute / 60, limits.refusals_per_minute)
         self.on_message = on_message
         self._on_refused = on_refused
         self._listener: socket.socket | None = None
@@ -99,7 +112,14 @@ class SipServer:
 
     def has_peer(self, name: str) -> bool:
         """Whether a peer has a connection now."""
-        return any(connection.peer.name == name for connection in self._connections.values())
+        return any(connection.peer_name == name for connection in self._connections.values())
+
+    def refresh(self) -> bool:
+        """Take up changed certificates and peers; who is none any more is disconnected. Raises ConfigError, and keeps the old."""
+        changed = self._book.refresh()
+        for connection in list(self._connections.values()):
+            connection.check(changed)
+        return changed
 
     def register(self, connection: "SipConnection") -> int:
         """Take in a connection whose peer is known; returns its number."""
@@ -112,8 +132,24 @@ class SipServer:
         self._connections.pop(connection_id, None)
 
     def refuse(self, address: str, why: str) -> None:
-        """Tell of a stranger."""
+        """Tell of a stranger, and count it against its address."""
+        self._refusals.take(address, asyncio.get_running_loop().time())
         self._on_refused(address, why)
+
+    def hold_waiting(self, address: str) -> None:
+        """One more connection of an address has yet to name a peer."""
+        self._waiting[address] += 1
+
+    def end_waiting(self, address: str) -> None:
+        """It has, or it is gone."""
+        self._waiting[address] -= 1
+        if self._waiting[address] <= 0:
+            del self._waiting[address]
+
+    def _is_banned(self, address: str, now: float) -> bool:
+        if not self._refusals.is_spent(address, now):
+            return False
+        return not any(known.address == address and known.peer_name for known in self._connections.values())
 
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
@@ -125,15 +161,18 @@ class SipServer:
                 await asyncio.sleep(0.1)  # out of file descriptors: let some connections end
                 continue
             address = str(source[0])
+            now = loop.time()
             full = len(self._connections) + len(self._handshakes) >= self.limits.connections
-            if full or len(self._handshakes) >= self.limits.handshakes:
+            if full or len(self._handshakes) >= self.limits.handshakes or not self._accepts.take("", now):
                 why = "too many connections"
+            elif self._is_banned(address, now):
+                why = "refused too often"
             elif self._waiting[address] >= self.limits.handshakes_per_address:
                 why = "too many handshakes from its address"
             else:
                 task = asyncio.create_task(self._shake_hands(accepted, address))
                 self._handshakes.add(task)
-                self._waiting[address] += 1
+                self.hold_waiting(address)
                 continue
             accepted.close()
             self._on_refused(address, why)
@@ -149,23 +188,21 @@ class SipServer:
             await loop.connect_accepted_socket(
                 lambda: SipConnection(self, self._book),
                 accepted,
-                ssl=self._book.context,
+                ssl=self._book.context_for(address),
                 ssl_handshake_timeout=self.limits.handshake_seconds,
                 ssl_shutdown_timeout=2.0,
             )
         except (OSError, TimeoutError) as error:
-            self._on_refused(address, explain_refusal(error))
+            self.refuse(address, explain_refusal(error))
             accepted.close()
         finally:
             if task is not None:
                 self._handshakes.discard(task)
-            self._waiting[address] -= 1
-            if not self._waiting[address]:
-                del self._waiting[address]
+            self.end_waiting(address)
 
 
 class SipConnection(asyncio.Protocol):
-    """One connection after its handshake."""
+    """One connection after its handshake. `_admission` is there for one that showed no certificate."""
 
     def __init__(self, server: SipServer, book: PeerBook) -> None:
         self._server = server
@@ -173,42 +210,61 @@ class SipConnection(asyncio.Protocol):
         self._reader = MessageReader()
         self._transport: asyncio.Transport | None = None
         self._id = 0
-        self._origin: Connection | None = None
+        self._ends = (("", 0), ("", 0))
+        self._tls = ""
+        self._admission: Admission | None = None
+        self._certified = ""
+        self._unproven: asyncio.TimerHandle | None = None
         self._deadline: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._rate_from = self._loop.time()
         self._taken = 0
 
     @property
-    def peer(self) -> Peer:
-        """Whose connection it is."""
-        assert self._origin is not None
-        return self._origin.peer
+    def peer_name(self) -> str:
+        """Whose connection it is; empty while nobody's."""
+        return self._admission.peer_name if self._admission is not None else self._certified
+
+    @property
+    def address(self) -> str:
+        """Whence it came."""
+        return self._ends[0][0]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The handshake is done: find the peer, or close."""
+        """The handshake is done: find the peer, wait for its secret, or close."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         tls = transport.get_extra_info("ssl_object")
         source = transport.get_extra_info("peername") or ("unknown", 0)
+        local = transport.get_extra_info("sockname")
         try:
-            peer = self._book.identify(tls)
+            peer = self._book.identify(tls, str(source[0]))
         except Unauthenticated as error:
             self._server.refuse(str(source[0]), str(error))
             transport.abort()
             return
-        local = transport.get_extra_info("sockname")
+        self._ends = ((str(source[0]), int(source[1])), (str(local[0]), int(local[1])))
+        self._tls = describe_transport(tls)
         self._id = self._server.register(self)
-        ends = ((str(source[0]), int(source[1])), (str(local[0]), int(local[1])))
-        self._origin = Connection(self._id, peer, *ends, describe_transport(tls))
+        if peer is None:
+            self._admission = Admission(self._book, self.address, self._server.owner_of)
+            self._server.hold_waiting(self.address)
+            self._unproven = self._loop.call_later(self._server.limits.message_seconds, self._refuse, "too slow")
+        else:
+            self._certified = peer.name
 
     def data_received(self, data: bytes) -> None:
-        """Read messages and hand each on."""
-        if self._origin is None or self._transport is None:
+        """Read messages and hand each on, once it is known whose they are."""
+        if not self._id or self._transport is None:
             return
         for message in self._reader.feed(data):
             self._taken += 1
-            self._server.on_message(self._origin, message)
+            try:
+                peer, message = self._whose(message)
+            except Unauthenticated as error:
+                self._refuse(str(error))
+                return
+            self._server.on_message(Connection(self._id, peer, *self._ends, self._tls), message)
         self._watch_message()
         self._watch_rate()
 
@@ -216,7 +272,46 @@ class SipConnection(asyncio.Protocol):
         """The connection is gone; dialogs are not."""
         if self._deadline is not None:
             self._deadline.cancel()
+        self._end_waiting()
         self._server.forget(self._id)
+
+    def check(self, changed: bool) -> None:
+        """Close where who it is has been taken out of the book, or its secret has ended."""
+        gone = changed and self._certified and not self._is_certified()
+        if gone or (self._admission is not None and not self._admission.stands(datetime.now(UTC))):
+            self._refuse("no longer a known phone system")
+
+    def _is_certified(self) -> bool:
+        assert self._transport is not None
+        try:
+            peer = self._book.identify(self._transport.get_extra_info("ssl_object"), self.address)
+        except Unauthenticated:
+            return False
+        return peer is not None and peer.name == self._certified
+
+    def _whose(self, message: Message) -> tuple[Peer, Message]:
+        """The peer as its file stands now, and the message as it may go on. Raises Unauthenticated."""
+        if self._admission is None:
+            peer = self._book.find(self._certified)
+            if peer is None:
+                raise Unauthenticated("no longer a known phone system")
+            return peer, message
+        peer, message = self._admission.admit(message, datetime.now(UTC))
+        if self._admission.peer_name:
+            self._end_waiting()
+        return peer, message
+
+    def _end_waiting(self) -> None:
+        if self._unproven is not None:
+            self._unproven.cancel()
+            self._unproven = None
+            self._server.end_waiting(self.address)
+
+    def _refuse(self, why: str) -> None:
+        """A stranger, or one who has become one, is told nothing."""
+        self._server.refuse(self.address, why)
+        if self._transport is not None:
+            self._transport.abort()
 
     def send(self, data: bytes, close: bool) -> None:
         """Write, and close after it if asked or if the peer does not read."""

@@ -14,7 +14,7 @@ import cedarpy
 from callseal.errors import ConfigError
 
 OPENING_ACTIONS: Final = ("listen", "export", "metadata")
-RECORDING_ACTIONS: Final = (*OPENING_ACTIONS, "hold", "release", "erase")
+RECORDING_ACTIONS: Final = (*OPENING_ACTIONS, "hold", "release", "erase", "confirm")
 INSTALLATION_ACTIONS: Final = ("invite", "revoke", "enrol_device", "revoke_device", "read_log", "manage")
 ACTIONS: Final = RECORDING_ACTIONS + INSTALLATION_ACTIONS
 

@@ -17,7 +17,10 @@ LIMITS: Final = {"file": "best effort: a file was overwritten and removed; a med
 
 @dataclass(frozen=True)
 class Attestation:
-    """One destruction. `subject` is `group:CLASS/DAY` or `recording:HEX`; `cell` the number of the cell that was destroyed."""
+    """One destruction. `subject` is `group:CLASS/DAY` or `recording:HEX`; `cell` the number of the cell that was destroyed.
+
+    `exports_outstanding` are copies that left the house and that nobody has confirmed as gone, by the entry that allowed each.
+    """
 
     subject: str
     at: datetime
@@ -27,6 +30,7 @@ class Attestation:
     why: str
     copies_kept_days: int
     recordings: tuple[str, ...] = ()
+    exports_outstanding: tuple[int, ...] = ()
 
     @property
     def final_on(self) -> datetime:
@@ -51,5 +55,6 @@ class Attestation:
             "count": self.count,
             "why": self.why,
             "recordings": list(self.recordings),
+            "exports_outstanding": list(self.exports_outstanding),
             "words": f"pending until {format_time(self.final_on)}" if self.state(now) == PENDING else "final",
         }

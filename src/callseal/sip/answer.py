@@ -4,18 +4,22 @@ RFC 3264 section 6, RFC 7866 section 7.1.2, RFC 4568 section 5.1.2. Invariants: 
 the whole offer (NotAcceptable), before anything is changed; a stream, once it has a place, keeps it.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from callseal.config.peers import ClearRtp
 from callseal.errors import NotAcceptable
 from callseal.model.message import to_text
 from callseal.sip.crypto_attribute import SUITES, CryptoAttribute, choose_crypto, draw_key, write_crypto
 from callseal.sip.sdp import Codec, MediaDescription, SessionDescription
 
 SECURE = ("RTP/SAVP", "RTP/SAVPF")
+PLAIN = ("RTP/AVP", "RTP/AVPF")
 LATE_CODECS = (Codec(8, "PCMA", 8000, 1), Codec(0, "PCMU", 8000, 1), Codec(9, "G722", 8000, 1), Codec(18, "G729", 8000, 1))
 LATE_EVENT_PT = 101
+_PROTOCOL = re.compile(r"[A-Z/]{1,40}")
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Stream:
     event_pts: tuple[int, ...] = ()
     paused: bool = False
     mki_bytes: int = 0
+    clear: ClearRtp | None = None
+    """The exception under which it has no key at all: `suite` and `key` are empty."""
 
     def as_message(self, host: str, party: str, port: int | None = None) -> dict[str, Any]:
         """`Stream` of docs/architecture.md; `port` only to take a place again after a restart."""
@@ -46,48 +52,72 @@ class Stream:
             "host": host,
             "paused": self.paused,
         }
+        if self.clear is not None:
+            message["clear"] = {"network": str(self.clear.network), "interface": self.clear.interface}
         return message if port is None else {**message, "port": port}
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The answer to an offer: its m-lines, the streams in their order, and our own keys by m-line; `offered` where we offered."""
+    """The answer to an offer: its m-lines, the streams in their order, our own keys by m-line.
+
+    Where the offer was ours, `offered` are its keys by m-line.
+    """
 
     media: tuple[MediaDescription, ...]
     streams: tuple[Stream, ...]
     own_keys: dict[int, bytes] = field(repr=False)
-    offered: tuple[CryptoAttribute, ...] = ()
+    offered: tuple[tuple[CryptoAttribute, ...], ...] = ()
 
     def stream_of(self, line: int) -> int | None:
         """The place of an m-line's stream; None where the line carries none."""
         return next((at for at, stream in enumerate(self.streams) if stream.line == line), None)
 
 
-def plan_answer(offer: SessionDescription, before: Plan | None = None) -> Plan:
-    """Decide the answer to an offer, the first or a later one. Raises NotAcceptable with the why."""
+def plan_answer(offer: SessionDescription, before: Plan | None = None, *, clear: ClearRtp | None = None) -> Plan:
+    """Decide the answer to an offer, the first or a later one; `clear` is a live exception. Raises NotAcceptable with the why."""
     known = {stream.line: stream for stream in before.streams} if before else {}
     own_keys = dict(before.own_keys) if before else {}
     streams: dict[int, Stream] = {line: replace(stream, paused=True) for line, stream in known.items()}
     for line, media in enumerate(offer.media):
         if media.kind != "audio" or media.port == 0:
             continue
-        crypto = _choose(media, line)
         old = known.get(line)
+        label = media.label if media.label is not None else str(line)
+        if _is_clear(media, line, old, clear):
+            streams[line] = Stream(
+                line, label, "", 0, b"", media.codecs, media.event_pts, media.is_silent, clear=old.clear if old else clear
+            )
+            continue
+        crypto = _choose(media, line)
         if old is None or old.key != crypto.key or old.suite != crypto.suite:
             own_keys[line] = draw_key(crypto.suite)
         streams[line] = Stream(
-            line, media.label if media.label is not None else str(line), crypto.suite, crypto.tag, crypto.key,
-            media.codecs, media.event_pts, media.is_silent, crypto.mki_bytes,
-        )  # fmt: skip
+            line, label, crypto.suite, crypto.tag, crypto.key, media.codecs, media.event_pts, media.is_silent, crypto.mki_bytes
+        )
     if not streams:
         raise NotAcceptable("SDP: expected an audio line with a port")
     order = [*known, *(line for line in streams if line not in known)]
     return Plan(offer.media, tuple(streams[line] for line in order), own_keys)
 
 
+def _is_clear(media: MediaDescription, line: int, old: Stream | None, clear: ClearRtp | None) -> bool:
+    """Whether a line may go without SRTP: by a live exception, and only a line that never had it. Raises NotAcceptable."""
+    if clear is None or media.protocol not in PLAIN:
+        return False
+    if old is not None and old.clear is None:
+        raise NotAcceptable(f"m-line {line + 1}: expected the SRTP that it had, got {_show(media.protocol)}")
+    return True
+
+
+def _show(protocol: str) -> str:
+    """A protocol as an event may carry it."""
+    return protocol if _PROTOCOL.fullmatch(protocol) else "another"
+
+
 def _choose(media: MediaDescription, line: int) -> CryptoAttribute:
     if media.protocol not in SECURE:
-        raise NotAcceptable(f"m-line {line + 1}: expected RTP/SAVP with a=crypto, got {media.protocol[:40]}")
+        raise NotAcceptable(f"m-line {line + 1}: expected RTP/SAVP with a=crypto, got {_show(media.protocol)}")
     try:
         return choose_crypto(media.cryptos)
     except NotAcceptable as error:
@@ -109,14 +139,19 @@ def write_answer(plan: Plan, ports: Sequence[int], address: str, session: int, v
             continue
         stream = plan.streams[at]
         lines += _payload_lines(stream)
-        ours = plan.offered or (CryptoAttribute(stream.tag, stream.suite, plan.own_keys[line]),)
-        lines += [write_crypto(crypto.tag, crypto.suite, crypto.key) for crypto in ours]
+        lines += [write_crypto(crypto.tag, crypto.suite, crypto.key) for crypto in _own_cryptos(plan, stream)]
         if media.ptime:
             lines.append(f"a=ptime:{media.ptime}")
         if media.rtcp_mux:
             lines.append("a=rtcp-mux")
         lines.append("a=inactive" if media.direction in ("inactive", "recvonly") else "a=recvonly")
     return "".join(f"{text}\r\n" for text in lines).encode("utf-8", "surrogateescape")
+
+
+def _own_cryptos(plan: Plan, stream: Stream) -> Sequence[CryptoAttribute]:
+    if plan.offered:
+        return plan.offered[stream.line]
+    return () if stream.clear else (CryptoAttribute(stream.tag, stream.suite, plan.own_keys[stream.line]),)
 
 
 def _payload_lines(stream: Stream) -> list[str]:
@@ -132,23 +167,38 @@ def _payload_lines(stream: Stream) -> list[str]:
     return lines
 
 
-def plan_offer() -> Plan:
-    """Our own offer, where the INVITE had none (RFC 3264 section 5): one line, every suite we take, answered in ACK.
+def plan_offer(lines: int = 1) -> Plan:
+    """Our own offer, where the INVITE had none (RFC 3264 section 5): `lines` voice lines, every suite we take, answered in ACK.
 
-    Until then the stream has a key that nobody knows, so that nothing passes.
+    Until then a stream has a key that nobody knows, so that nothing passes.
     """
     formats = (*(str(codec.pt) for codec in LATE_CODECS), str(LATE_EVENT_PT))
     media = MediaDescription("audio", 9, "RTP/SAVP", formats, "", "sendonly", None, LATE_CODECS, (LATE_EVENT_PT,), ())
-    offered = tuple(CryptoAttribute(tag, suite, draw_key(suite)) for tag, suite in enumerate(SUITES, 1))
-    stream = Stream(0, "0", offered[0].suite, offered[0].tag, draw_key(offered[0].suite), LATE_CODECS, (LATE_EVENT_PT,))
-    return Plan((media,), (stream,), {}, offered)
+    offered = tuple(
+        tuple(CryptoAttribute(tag, suite, draw_key(suite)) for tag, suite in enumerate(SUITES, 1)) for _ in range(lines)
+    )
+    first = next(iter(SUITES))
+    streams = tuple(Stream(line, str(line), first, 1, draw_key(first), LATE_CODECS, (LATE_EVENT_PT,)) for line in range(lines))
+    return Plan((media,) * lines, streams, {}, offered)
 
 
 def plan_from_late_answer(plan: Plan, answer: SessionDescription) -> Plan:
-    """The plan once the ACK has answered our offer. Raises NotAcceptable where it takes no key that we offered."""
-    planned = plan_answer(answer)
-    stream = planned.streams[0]
-    for ours in plan.offered:
-        if (ours.tag, ours.suite) == (stream.tag, stream.suite):
-            return replace(planned, own_keys={stream.line: ours.key})
-    raise NotAcceptable("answer: expected a suite with the tag that was offered")
+    """The plan once the ACK has answered our offer. Raises NotAcceptable where it takes no key that we offered.
+
+    Lines that the answer leaves out, or that we did not offer, carry nothing.
+    """
+    planned = plan_answer(replace(answer, media=answer.media[: len(plan.media)]), plan)
+    own_keys: dict[int, bytes] = {}
+    for stream in planned.streams:
+        media = planned.media[stream.line] if stream.line < len(planned.media) else None
+        if media is None or media.kind != "audio" or not media.port:
+            continue
+        for ours in plan.offered[stream.line]:
+            if (ours.tag, ours.suite) == (stream.tag, stream.suite):
+                own_keys[stream.line] = ours.key
+    if not own_keys:
+        raise NotAcceptable("answer: expected a suite with the tag that was offered")
+    missing = [stream.line + 1 for stream in planned.streams if not stream.paused and stream.line not in own_keys]
+    if missing:
+        raise NotAcceptable(f"m-line {missing[0]}: expected a suite with the tag that was offered")
+    return replace(planned, own_keys=own_keys)

@@ -4,12 +4,13 @@ RFC 3261 section 12, RFC 7866 section 6. A dialog is known by Call-ID and both t
 Invariant: a state changes by `TRANSITIONS` only.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
 from callseal.errors import PeerError
-from callseal.sip.answer import Plan
+from callseal.sip.answer import Plan, Stream
+from callseal.sip.conversation import Relation
 from callseal.sip.exchange import Exchange
 from callseal.sip.message import Request
 from callseal.sip.siprec import Metadata
@@ -58,7 +59,9 @@ class Dialog:
     """One recording session: its names, its offer as answered, and what is waited for.
 
     `ports` are the media ports in the order of `plan.streams`; `pending` is a request that waits for media, with the plan that it
-    asks for; `unacked` is a 2xx to send again until ACK comes (section 13.3.1.4).
+    asks for; `unacked` is a 2xx to send again until ACK comes (section 13.3.1.4); `late` says that our own offer waits for its
+    answer. `quiet` labels and `is_held` are pauses told by metadata and by INFO, beside those of the SDP in the plan;
+    `told_paused` is what media was told last; `orders` counts what media was asked and has not answered.
     """
 
     call_id: str
@@ -83,6 +86,19 @@ class Dialog:
     next_plan: Plan | None = None
     unacked: "Unacked | None" = None
     late: bool = False
+    quiet: frozenset[str] = frozenset()
+    is_held: bool = False
+    told_paused: tuple[bool, ...] = ()
+    orders: int = 0
+    relation: Relation = field(default_factory=Relation)
+    odd: set[str] = field(default_factory=set)
+
+    def effective_streams(self, plan: Plan | None = None) -> tuple[Stream, ...]:
+        """The streams of its plan, or of one to come, as media is to treat them: paused where anybody has paused them."""
+        return tuple(
+            replace(stream, paused=stream.paused or self.is_held or stream.label in self.quiet)
+            for stream in (plan or self.plan).streams
+        )
 
     @property
     def remote_tag(self) -> str:

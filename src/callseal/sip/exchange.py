@@ -10,7 +10,7 @@ from typing import Any
 
 from callseal.config.peers import Peer
 from callseal.sip.message import Headers, Request
-from callseal.sip.response import write_response
+from callseal.sip.response import ALLOW, SUPPORTED, write_response
 from callseal.sip.transaction import Transaction
 
 
@@ -92,3 +92,26 @@ class Exchange:
         data = write_response(self.request.headers, status, self.connection.source, extra, body, to_tag)
         self.transaction.response = data
         return Send(self.connection.id, data)
+
+    def accept(self, body: bytes, to_tag: str) -> Send:
+        """200 OK with our Contact (RFC 7866 section 6.2: `+sip.srs`) and the peer's session timer; `body` is SDP or nothing."""
+        host, port = self.connection.local
+        shown = f"[{host}]" if ":" in host else host
+        extra: Headers = (
+            ("Contact", f"<sip:recorder@{shown}:{port};transport=tls>;+sip.srs"),
+            ("Allow", ALLOW),
+            ("Supported", SUPPORTED),
+            *_session_timer(self.request),
+        )
+        if body:
+            extra = (*extra, ("Content-Type", "application/sdp"))
+        return self.reply(200, extra, body, to_tag=to_tag)
+
+
+def _session_timer(request: Request) -> Headers:
+    """RFC 4028 section 9: the peer refreshes; we never do, so a timer that asks us to is not taken."""
+    asked = request.get("session-expires")
+    seconds, _, params = asked.partition(";")
+    if not seconds.strip().isdecimal() or "refresher=uas" in params.replace(" ", "").lower():
+        return ()
+    return (("Session-Expires", f"{int(seconds.strip()[:9])};refresher=uac"), ("Require", "timer"))

@@ -27,25 +27,40 @@ def make_legs(streams: tuple[Stream, ...], metadata: Metadata) -> list[dict[str,
         {
             "number": number,
             "label": show_label(stream),
-            "party": party_of(stream, metadata),
-            "codec": "/".join((stream.codecs[0].name.upper(), str(stream.codecs[0].clock_hz))) if stream.codecs else "unknown",
+            "party": party_of(stream, metadata, len(streams)),
+            "codec": show_codec(stream),
             "suite": stream.suite,
-            "protection": MEASURED,
-            "detail": far_words(metadata.speaker(stream.label)),
+            "protection": stream.clear.label if stream.clear else MEASURED,
+            "detail": far_words(speaker_on(stream, metadata, len(streams))),
         }
         for number, stream in enumerate(streams, 1)
     ]
 
 
-def party_of(stream: Stream, metadata: Metadata) -> str:
-    """Who speaks on a stream: `customer`, `staff` or `unknown`."""
-    speaker = metadata.speaker(stream.label)
+def party_of(stream: Stream, metadata: Metadata, lines: int) -> str:
+    """Who speaks on a stream, one of `lines`: `customer`, `staff` or `unknown`."""
+    speaker = speaker_on(stream, metadata, lines)
     return metadata.parties.get(speaker.id, "unknown") if speaker else "unknown"
+
+
+def speaker_on(stream: Stream, metadata: Metadata, lines: int) -> Participant | None:
+    """The one who speaks on a stream; None where nobody can be told: one line on which several speak may hold them all mixed."""
+    if lines == 1 and sum(bool(person.sends) for person in metadata.participants) > 1:
+        return None
+    return metadata.speaker(stream.label)
 
 
 def far_words(speaker: Participant | None) -> str:
     """What is known of the leg beyond the phone system."""
     return FAR.get(speaker.scheme if speaker else "", FAR[""])
+
+
+def show_codec(stream: Stream) -> str:
+    """The first codec of a stream and its clock; a name that is no plain word is not repeated."""
+    first = stream.codecs[0] if stream.codecs else None
+    if first is None or not _SHOWN.fullmatch(first.name) or _NUMBER_LIKE.fullmatch(first.name):
+        return "unknown"
+    return f"{first.name.upper()}/{first.clock_hz}"
 
 
 def show_label(stream: Stream) -> str:

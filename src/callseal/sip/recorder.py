@@ -128,9 +128,8 @@ class Recorder:
         if request.method == "OPTIONS":
             dialog.cseq = request.cseq
             return [exchange.reply(200, (("Allow", ALLOW), ("Accept", ACCEPT), ("Supported", SUPPORTED)))]
-        if request.method in ("INVITE", "UPDATE") and dialog.pending is not None:
-            wait = str(secrets.randbelow(10))
-            return [exchange.reply(500, (("Retry-After", wait),))]
+        if request.method in ("INVITE", "UPDATE") and (status := self._sessions.must_wait(request, dialog)):
+            return [exchange.reply(status, (("Retry-After", str(secrets.randbelow(10))),) if status == 500 else ())]
         dialog.cseq = request.cseq
         if request.method == "BYE":
             return self._sessions.bye(exchange, dialog)

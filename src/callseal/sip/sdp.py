@@ -8,7 +8,7 @@ every limit is stated here.
 import re
 from dataclasses import dataclass, field
 
-from callseal.errors import LimitExceeded, PeerError
+from callseal.errors import PeerError
 
 MEDIA_LIMIT = 16
 LINE_LIMIT = 1000
@@ -56,6 +56,8 @@ class MediaDescription:
     cryptos: tuple[str, ...] = field(repr=False)
     ptime: str = ""
     rtcp_mux: bool = False
+    says_direction: bool = True
+    """Whether the line itself, or the session, has a direction attribute."""
 
     @property
     def is_silent(self) -> bool:
@@ -73,10 +75,10 @@ class SessionDescription:
 
 
 def parse_sdp(body: bytes) -> SessionDescription:
-    """Read an offer or answer. Raises PeerError or LimitExceeded."""
+    """Read an offer or answer. Raises PeerError."""
     lines = _LINES.split(body.decode("utf-8", "surrogateescape"))
     if len(lines) > LINE_LIMIT:
-        raise LimitExceeded(f"SDP: expected at most {LINE_LIMIT} lines, got {len(lines)}")
+        raise PeerError(f"SDP: expected at most {LINE_LIMIT} lines, got {len(lines)}")
     sections: list[list[str]] = [[]]
     for raw in lines:
         line = raw.strip(" \t\x00")
@@ -91,7 +93,7 @@ def parse_sdp(body: bytes) -> SessionDescription:
     if len(sections) == 1:
         raise PeerError("SDP: expected at least one m= line")
     if len(sections) > MEDIA_LIMIT + 1:
-        raise LimitExceeded(f"SDP: expected at most {MEDIA_LIMIT} m= lines, got {len(sections) - 1}")
+        raise PeerError(f"SDP: expected at most {MEDIA_LIMIT} m= lines, got {len(sections) - 1}")
     session = sections[0]
     origin = next((line[2:] for line in session if line.startswith("o=")), "")
     address, direction = _address(session), _direction(session)
@@ -104,7 +106,7 @@ def _read_media(lines: list[str], address: str, direction: str) -> MediaDescript
         raise PeerError("m=: expected KIND PORT PROTOCOL FORMAT…")
     formats = tuple(found[4].split())
     if len(formats) > FORMAT_LIMIT:
-        raise LimitExceeded(f"m=: expected at most {FORMAT_LIMIT} formats, got {len(formats)}")
+        raise PeerError(f"m=: expected at most {FORMAT_LIMIT} formats, got {len(formats)}")
     codecs, event_pts = _payloads(formats, lines)
     return MediaDescription(
         kind=found[1].lower(),
@@ -119,6 +121,7 @@ def _read_media(lines: list[str], address: str, direction: str) -> MediaDescript
         cryptos=tuple(_values(lines, "crypto")),
         ptime=next((value for value in _values(lines, "ptime") if value.isdecimal()), ""),
         rtcp_mux="a=rtcp-mux" in lines,
+        says_direction=bool(_direction(lines) or direction),
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, func, or_, select
+from sqlalchemy import Connection, Row, Select, and_, or_, select
 
 from callseal.errors import NotFound, RequestError
 from callseal.model.call import (
@@ -20,7 +20,6 @@ from callseal.model.call import (
     Counts,
     Gap,
     Leg,
-    Overview,
     Part,
     PartState,
     Severity,
@@ -30,7 +29,6 @@ from callseal.store import schema
 LIST_LIMIT = 500
 EVENT_LIMIT = 2000
 TOKEN_LIMIT = 5000
-_REFUSALS = ("OfferRefused", "PeerRefused")
 
 
 def list_calls(
@@ -91,37 +89,6 @@ def get_rows(connection: Connection, recording: str) -> list[bytes]:
     return [bytes(row) for row in connection.scalars(query)]
 
 
-def get_overview(connection: Connection, now: datetime) -> Overview:
-    """What the first page shows."""
-    calls = schema.calls
-    by_state = {
-        row.state: (row.number, row.length or 0)
-        for row in connection.execute(
-            select(calls.c.state, func.count().label("number"), func.sum(calls.c.duration_ms).label("length")).group_by(
-                calls.c.state
-            )
-        )
-    }
-    counted = {state: by_state.get(state.value, (0, 0)) for state in CallState}
-    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-    return Overview(
-        live=counted[CallState.LIVE][0],
-        ended=counted[CallState.ENDED][0],
-        sealed=counted[CallState.SEALED][0],
-        interrupted=counted[CallState.INTERRUPTED][0],
-        destroyed=counted[CallState.DESTROYED][0],
-        held=_count(connection, calls, calls.c.held),
-        overdue=_count(
-            connection, calls, and_(calls.c.delete_by < now, ~calls.c.held, calls.c.state != CallState.DESTROYED.value)
-        ),
-        alerts_open=_count(connection, schema.alerts, schema.alerts.c.acknowledged_at.is_(None)),
-        refused_today=_count(
-            connection, schema.events, and_(schema.events.c.type.in_(_REFUSALS), schema.events.c.at >= midnight)
-        ),
-        sealed_ms=int(counted[CallState.SEALED][1] + counted[CallState.INTERRUPTED][1]),
-    )
-
-
 def list_alerts(connection: Connection, limit: int = 50, open_only: bool = True) -> list[Alert]:
     """Alerts, newest first."""
     if not 1 <= limit <= LIST_LIMIT:
@@ -146,6 +113,13 @@ def list_alerts(connection: Connection, limit: int = 50, open_only: bool = True)
     ]
 
 
+def get_started_at(connection: Connection, recordings: Sequence[str]) -> dict[str, datetime]:
+    """When each of these calls began; one that is not known here is left out."""
+    table = schema.calls
+    query = select(table.c.recording, table.c.started_at).where(table.c.recording.in_(list(recordings)))
+    return {row.recording: row.started_at for row in connection.execute(query)}
+
+
 def list_certificates(connection: Connection, limit: int = 50) -> list[Certificate]:
     """Certificates of destruction, newest first."""
     table = schema.certificates
@@ -158,10 +132,6 @@ def _with_tokens(query: Select[Any], tokens: Sequence[str]) -> Select[Any]:
         raise RequestError(f"tokens: expected at most {TOKEN_LIMIT}, got {len(tokens)}")
     carrying = select(schema.tokens.c.recording).where(schema.tokens.c.token.in_(list(tokens)))
     return query.where(schema.calls.c.recording.in_(carrying))
-
-
-def _count(connection: Connection, table: Any, condition: Any) -> int:
-    return int(connection.scalar(select(func.count()).select_from(table).where(condition)) or 0)
 
 
 def _call(row: Row[Any]) -> Call:
@@ -186,6 +156,8 @@ def _call(row: Row[Any]) -> Call:
         purpose=row.purpose,
         lawful_basis=row.lawful_basis,
         delete_by=row.delete_by,
+        conversation=row.conversation,
+        same_call_as=row.same_call_as,
     )
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, from_url
 
-from callseal.errors import NotFound, Unavailable
+from callseal.errors import LimitExceeded, NotFound, Unavailable
 from callseal.store.files import make_folder, sync_folder
 
 OBJECT_LIMIT_BYTES = 4 << 30
+"""No object is longer, written or read whole; a part of three days of two G.711 streams is not."""
 
 
 def object_path(recording: str, part: int) -> str:
@@ -32,22 +33,25 @@ def row_path(recording: str, part: int) -> str:
 class ObjectStore:
     """One way to all objects; thread-safe."""
 
-    def __init__(self, place: Path | str) -> None:
+    def __init__(self, place: Path | str, limit_bytes: int = OBJECT_LIMIT_BYTES) -> None:
         """`place` is a folder, made where it is missing, or a URL that obstore knows (`s3://bucket/prefix`)."""
+        self._limit_bytes = limit_bytes
         self._folder = place if isinstance(place, Path) else None
         if isinstance(place, Path):
             make_folder(place)
         self._store = LocalStore(place) if isinstance(place, Path) else from_url(place)
 
     def put(self, path: str, content: bytes) -> None:
-        """Write an object durably; one of the same path is replaced. Raises Unavailable."""
+        """Write an object durably; one of the same path is replaced. Raises LimitExceeded, Unavailable."""
+        self._check_length(len(content))
         with _as_ours(path):
             self._store.put(path, content, use_multipart=False if self._folder else None)
             if self._folder is not None:
                 self._sync(self._folder / path, self._folder)
 
     def get(self, path: str) -> bytes:
-        """A whole object. Raises NotFound, Unavailable."""
+        """A whole object. Raises NotFound, Unavailable, LimitExceeded before it is read."""
+        self._check_length(self.get_size(path))
         with _as_ours(path):
             return bytes(self._store.get(path).bytes())
 
@@ -70,6 +74,10 @@ class ObjectStore:
                     sync_folder((self._folder / path).parent)
         except NotFound:
             return
+
+    def _check_length(self, length: int) -> None:
+        if length > self._limit_bytes:
+            raise LimitExceeded(f"object: expected at most {self._limit_bytes} bytes, got {length}")
 
     @staticmethod
     def _sync(file: Path, top: Path) -> None:

@@ -77,6 +77,10 @@ calls = Table(
     Column("purpose", Text, nullable=False),
     Column("lawful_basis", Text, nullable=False),
     Column("delete_by", Moment),
+    Column("conversation", String(32)),
+    Column("same_call_as", String(32)),
+    Index("ix_calls_conversation", "conversation"),
+    Index("ix_calls_same_call_as", "same_call_as"),
     Index("ix_calls_started_at", "started_at", "recording"),
     Index("ix_calls_state", "state"),
     Index("ix_calls_group_name", "group_name"),
@@ -171,6 +175,17 @@ certificates = Table(
     Column("final_on", Moment),
     Column("log_index", BigInteger),
     Column("detail", JSON, nullable=False),
+)
+
+oddities = Table(
+    "oddities",
+    metadata,
+    Column("peer", String(64), primary_key=True),
+    Column("name", String(40), primary_key=True),
+    Column("times", BigInteger, nullable=False),
+    Column("first_at", Moment, nullable=False),
+    Column("last_at", Moment, nullable=False),
+    Column("last_recording", String(32)),
 )
 
 positions = Table(

@@ -15,7 +15,7 @@ async function answer(response) {
   const body = await response.json().catch(() => ({}));
   if (response.ok) return body;
   if (response.status === 401 && !location.pathname.startsWith("/signin") && !location.pathname.startsWith("/enrol")) {
-    location.assign(`/signin?next=${encodeURIComponent(location.pathname)}`);
+    location.assign(`/signin?next=${encodeURIComponent(location.pathname)}${location.hash}`);
   }
   throw new Refusal(response.status, body.error ?? "InternalError", body.message ?? `The server answered ${response.status}.`);
 }

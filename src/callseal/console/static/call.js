@@ -81,13 +81,21 @@ if (form) {
 
 async function showHistory() {
   try {
-    const { entries } = await get(`/api/calls/${recording}/history`);
+    const { entries, exports } = await get(`/api/calls/${recording}/history`);
+    find("#exports").replaceChildren(...exports.map(drawExport));
+    find("#no-exports").hidden = exports.length > 0;
     find("#history tbody").replaceChildren(...entries.map(drawEntry));
     find("#history").hidden = entries.length === 0;
     find("#no-history").hidden = entries.length > 0;
   } catch (error) {
     say(find("#history-message"), error.message, "bad");
   }
+}
+
+function drawExport(copy) {
+  const end = copy.outstanding ? "Outstanding: nobody has confirmed that it is gone." : `Gone. ${copy.how}: ${copy.gone_by}, ${showMoment(copy.gone_at)}.`;
+  const words = `${showMoment(copy.at)}, by ${copy.who}, ${copy.role}: ${copy.reason}; entry ${copy.log_index} of the log. ${end}`;
+  return Object.assign(document.createElement("li"), { textContent: words });
 }
 
 const reasonOf = (entry) => (said.has(entry.log_index) ? `${entry.reason}: ${said.get(entry.log_index)}` : entry.reason);

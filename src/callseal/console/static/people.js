@@ -1,30 +1,13 @@
 // Who may sign in; inviting and revoking, each proved by the administrator's own passkey or code.
 
-import { get, post } from "./api.js";
+import { get } from "./api.js";
 import { find, ready, say, showMoment, whileBusy } from "./page.js";
-import { usePasskey } from "./passkey.js";
+import { prove } from "./prove.js";
 
 ready();
 
 const message = find("#message");
 const form = find("#invite");
-
-async function prove(path, body) {
-  const { nonce, options } = await post(`${path}/begin`, body);
-  if (options) {
-    say(message, "Touch your passkey.");
-    return post(path, { nonce, response: await usePasskey(options) });
-  }
-  const code = find("[name=code]", form);
-  if (!code.value) {
-    find(".code", form).hidden = false;
-    code.focus();
-    throw new Error("Enter the code that your authenticator app shows, then try again.");
-  }
-  const sent = code.value.replaceAll(" ", "");
-  code.value = "";
-  return post(path, { nonce, code: sent });
-}
 
 async function show() {
   const { people } = await get("/api/people");
@@ -41,7 +24,7 @@ function drawPerson(person) {
     button.setAttribute("aria-label", `Revoke ${person.name}`);
     button.addEventListener("click", () =>
       whileBusy(button, message, async () => {
-        await prove("/api/people/revoke", { person: person.person });
+        await prove("/api/people/revoke", { person: person.person }, message, find(".code", form));
         say(message, `${person.name} can no longer sign in. Their sessions have ended.`, "good");
         await show();
       }),
@@ -56,7 +39,7 @@ form.addEventListener("submit", (event) => {
   event.preventDefault();
   whileBusy(find("button", form), message, async () => {
     const { name, role } = Object.fromEntries(new FormData(form));
-    const { token } = await prove("/api/people/invite", { name, role });
+    const { token } = await prove("/api/people/invite", { name, role }, message, find(".code", form));
     find("#link").textContent = `${location.origin}/enrol#${token}`;
     find("#link-box").hidden = false;
     find("#link-box h3").focus();

@@ -10,10 +10,10 @@ const message = find("#message");
 const button = find("#use-passkey");
 const form = find("#password-form");
 
-// Only a path of this console is a place to go on to.
+// Only a path of this console is a place to go on to; what stood behind its # goes along.
 function next() {
   const wanted = new URLSearchParams(location.search).get("next") ?? "";
-  return /^\/[a-z][a-z0-9/]*$/.test(wanted) ? wanted : "/calls";
+  return /^\/[a-z][a-z0-9/]*$/.test(wanted) ? wanted + location.hash : "/calls";
 }
 
 if (button && !passkeysWork()) {

@@ -1,0 +1,67 @@
+// A terminal asks: the link's code is given once, what it asks is shown, and a passkey's touch is carried to the custodian.
+// The code stands after the #, which a browser never sends, and is taken out of the address at once.
+
+import { post } from "./api.js";
+import { find, ready, say, sentence, whileBusy } from "./page.js";
+import { usePasskey } from "./passkey.js";
+
+const message = find("#message");
+const card = find("#asked");
+let asked = null;
+
+function show() {
+  const lines = asked.lines.flatMap(([name, words]) => [
+    Object.assign(document.createElement("dt"), { textContent: name }),
+    Object.assign(document.createElement("dd"), { textContent: words }),
+  ]);
+  find("#lines").replaceChildren(...lines);
+  find("#sign").textContent = asked.sign;
+  card.hidden = false;
+  ready();
+  if (!asked.options) {
+    find("#allow").disabled = true;
+    say(message, "You have no passkey here, so you cannot allow it. Use callseal with --code, where your rules let a code do.", "bad");
+  }
+  find("#asked-title").focus();
+}
+
+async function prove(response) {
+  const { nonce } = asked;
+  card.hidden = true;
+  return post("/api/terminal/prove", response ? { nonce, response } : { nonce });
+}
+
+find("#allow").addEventListener("click", (event) =>
+  whileBusy(event.target, message, async () => {
+    say(message, "Touch your passkey. It signs what stands here, and nothing else.");
+    const { log_index } = await prove(await usePasskey(asked.options));
+    say(message, `Allowed: entry ${log_index} of the log. The terminal goes on; you can close this page.`, "good");
+  }),
+);
+
+find("#refuse").addEventListener("click", (event) =>
+  whileBusy(event.target, message, async () => {
+    await prove(null).catch((error) => {
+      if (error.status !== 403) throw error;
+    });
+    say(message, "Refused. It is in the log, and the terminal has been told. You can close this page.");
+  }),
+);
+
+async function takeLink() {
+  const link = location.hash.slice(1);
+  find("#no-link").hidden = Boolean(link);
+  card.hidden = true;
+  say(message, "");
+  if (!link) return;
+  try {
+    asked = await post("/api/terminal", { link });
+    history.replaceState(null, "", location.pathname);
+    show();
+  } catch (error) {
+    say(message, sentence(error), "bad");
+  }
+}
+
+addEventListener("hashchange", takeLink); // the next link in the same tab does not load the page anew
+await takeLink();
