@@ -249,9 +249,9 @@ find("#new-form").addEventListener("submit", (event) => {
 
 async function start(steal) {
   showOnly();
-  const lost = await alone(steal);
-  if (lost === null) return showOnly("elsewhere");
-  lost.then(() => {
+  const line = await alone(steal);
+  if (line === null) return showOnly("elsewhere");
+  line.lost.then(() => {
     signal?.close();
     signal = null;
     showOnly("elsewhere");

@@ -9,7 +9,7 @@ import { checkDevice, checkProofShape, checkTrust, claimedRoot, kidOf } from "/s
 
 const LOCK = "callseal-private-calls";
 
-// One tab of this browser rings. Returns null where another holds the line, else a promise that settles when it is taken from us.
+// One tab of this browser rings. Returns null where another holds the line, else { lost }, which settles when it is taken from us.
 export function alone(steal) {
   return new Promise((resolve) => {
     let free;
@@ -17,7 +17,7 @@ export function alone(steal) {
     const options = steal ? { steal: true } : { ifAvailable: true };
     navigator.locks
       .request(LOCK, options, (lock) => {
-        resolve(lock ? held : null);
+        resolve(lock ? { lost: held } : null);
         return lock ? new Promise(() => {}) : null;
       })
       .catch(() => free());

@@ -38,7 +38,7 @@ class Call {
   #over = false;
   #frames = Promise.resolve();
   #answered = false;
-  #proven = null;
+  #isProven = false;
 
   constructor() {
     this.id = link.call ?? toBase64url(random(16));
@@ -56,9 +56,8 @@ class Call {
   }
 
   #hello() {
-    const { ticket } = this;
     if (!this.talk) this.signal.send({ type: "join", call: this.id, link: link.psk ? "invitation" : "public" });
-    else this.signal.send({ type: "rejoin", call: this.id, side: "customer", ticket, seen: this.talk.received });
+    else this.signal.send({ type: "rejoin", call: this.id, side: "customer", ticket: this.ticket, seen: this.talk.received });
   }
 
   #inOrder(frame) {
@@ -80,6 +79,7 @@ class Call {
     if (frame.type === "ringing") return announce("It is ringing.");
     if (frame.type === "accepted") return announce("Somebody has answered. Checking who it is.");
     if (frame.type === "m2") return this.#verify(frame);
+    if (frame.type === "talking") return this.#open();
     return undefined;
   }
 
@@ -109,24 +109,42 @@ class Call {
       show: (state) => sayTalking(state),
       ended: (reason) => this.end(reason),
     });
-    this.#proven = this.voice.prove(found.fp);
-    this.#proven.then(() => this.#open(), (error) => this.end(error instanceof Refused ? error.reason : "no-media"));
+    this.#prove(found.fp);
     find("#compare").hidden = link.psk !== null;
     show("answer", `${found.device.role} at ${business.business} is there. Not recorded. Answer, or decline.`);
+  }
+
+  // In its own time, for frames come meanwhile.
+  async #prove(fingerprint) {
+    try {
+      await this.voice.prove(fingerprint);
+      this.#isProven = true;
+      await this.#connected();
+    } catch (error) {
+      this.end(error instanceof Refused ? error.reason : "no-media");
+    }
   }
 
   async answer() {
     this.#answered = true; // 7
     show("talk", "Connecting.");
-    await this.#proven?.then(() => this.#open()).catch(() => {});
+    await this.#connected();
+  }
+
+  // Both conditions of ours hold: we answered, and the connection is to the one who was verified.
+  async #connected() {
+    if (!this.#answered || !this.#isProven || this.#over) return;
+    this.silence = setTimeout(() => this.end("no-media"), HELLO_MS);
+    this.signal.send({ type: "connected" });
   }
 
   async #open() {
-    if (!this.#answered || this.#over || this.began) return;
+    if (!this.#answered || !this.#isProven) throw new Refused("replayed");
+    if (this.began) return;
+    clearTimeout(this.silence);
     this.began = performance.now();
     await this.voice.open(this.stream); // 8
     this.signal.keep(true);
-    this.signal.send({ type: "connected" });
     this.talk.begin();
     this.clock = setInterval(() => fillIn({ time: showTime(performance.now() - this.began) }), 500);
   }

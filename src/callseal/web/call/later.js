@@ -17,6 +17,7 @@ const WITH_SDP = ["offer", "answer"];
 export class Later {
   #sent = 0;
   #seen = 0;
+  #offers = new Set();
 
   // `own` and `peer` are the signed fingerprints (hex); `out` and `into` the keys of the two directions.
   constructor({ call, policy, own, peer, out, into }) {
@@ -30,6 +31,7 @@ export class Later {
   // `re` is the number of the offer that an answer answers.
   async make(kind, sdp = null, re = null) {
     const n = ++this.#sent;
+    if (kind === "offer") this.#offers.add(n);
     const digest = sdp === null ? null : toBase64url(await hash(sdp));
     const bytes = encode({ v: 1, call: this.call, n, kind, fp: this.own, sdp_hash: digest, policy: this.policy, re });
     const mac = toBase64url(await hmac(this.out, await hash(bytes)));
@@ -47,6 +49,7 @@ export class Later {
     const wanted = WITH_SDP.includes(value.kind);
     const fitting = wanted === (value.sdp_hash !== null) && wanted === (typeof sdp === "string") && (value.kind === "answer") === (value.re !== null);
     if (!fitting) throw new Refused("malformed");
+    if (value.kind === "answer" && !this.#offers.delete(value.re)) throw new Refused("replayed");
     if (!wanted) return { n: value.n, kind: value.kind, sdp: null, re: null };
     if (!same(await hash(sdp), fromBase64url(value.sdp_hash))) throw new Refused("sdp-changed");
     if (toHex(checkSdp(sdp, value.kind)) !== this.peer) throw new Refused("fingerprint");

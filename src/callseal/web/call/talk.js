@@ -84,21 +84,17 @@ export class Talk {
     if (kind === "offer") {
       if (this.isCustomer) this.#misplaced();
       await this.#tell("answer", await this.voice.answer(sdp), n);
-      return this.#check();
+      return this.voice.prove(this.fingerprint);
     }
     if (!this.isCustomer) this.#misplaced();
     if (re !== this.#offered) return undefined; // an answer to an offer that a newer one replaced
     this.#offered = null;
     await this.voice.accept(sdp);
-    return this.#check();
+    return this.voice.prove(this.fingerprint);
   }
 
   #misplaced() {
     throw new Refused("replayed", "a message out of its place");
-  }
-
-  async #check() {
-    if (!(await this.voice.isStill(this.fingerprint))) throw new Refused("fingerprint");
   }
 
   #restart() {

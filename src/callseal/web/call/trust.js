@@ -26,9 +26,14 @@ const MANIFEST_ENTRY = ["sequence", "manifest", "kid"];
 
 export const kidOf = (root) => hash(SPKI, root);
 
+// The root key that a manifest says is its own, with nothing verified: for a first look, which a person compares with the paper.
+export const claimedRoot = (manifest) => fromBase64url(readManifest(manifest).body.root, 32);
+
 // Returns the manifest's members. `seen` is the highest sequence seen so far from this root.
 export async function checkTrust(manifest, proof, kid, now, seen = 0) {
   const { note, body } = readManifest(manifest); // 1
+  const digests = await Promise.all(body.devices.map((device) => digestOf(device.key)));
+  if (digests.some((digest) => body.revoked.includes(digest))) throw new Refused("manifest-malformed");
   const root = fromBase64url(body.root);
   if (!same(await kidOf(root), kid)) throw new Refused("root-unknown"); // 2
   const signed = await signaturesBy(await makeKey("callseal-manifest", ED25519, root), note);
@@ -78,9 +83,11 @@ async function checkCheckpoint(body, proof, now) {
   } catch {
     throw new Refused("witness-missing");
   }
-  const times = (await Promise.all(witnesses.map((witness) => signaturesBy(witness, note)))).flatMap((found) => found ?? []);
+  const found = await Promise.all(witnesses.map((witness) => signaturesBy(witness, note)));
+  if (found.includes(null)) throw new Refused("log-signature"); // one that a witness never gave spoils the note
+  const times = found.flat();
   if (!times.length) throw new Refused("witness-missing");
-  const newest = Math.max(...times.map((found) => found.time * 1000));
+  const newest = Math.max(...times.map(({ time: seconds }) => seconds * 1000));
   if (newest < now - DAY_MS || newest > now + SKEW_MS) throw new Refused("log-stale");
   return checkpoint;
 }
@@ -106,9 +113,11 @@ async function checkEntry(proof, checkpoint, sequence, digest, kid) {
   if (!says || !(await isIncluded(fromText(proof.entry), proof.index, checkpoint, path))) throw new Refused("manifest-unlogged");
 }
 
+const digestOf = async (key) => toHex(await hash(fromBase64url(key, 32)));
+
 // The device that answered, against a manifest that may be believed.
 export async function checkDevice(device, body, now) {
-  if (body.revoked.includes(toHex(await hash(fromBase64url(device.key, 32))))) throw new Refused("device-revoked");
+  if (body.revoked.includes(await digestOf(device.key))) throw new Refused("device-revoked");
   const wanted = encode(device);
   if (!body.devices.some((listed) => same(encode(listed), wanted))) throw new Refused("device-unknown");
   if (!(Date.parse(device.not_after) > now)) throw new Refused("device-expired");

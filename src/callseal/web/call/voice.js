@@ -19,6 +19,7 @@ export class Voice {
   #proven = false;
   #microphone = null;
   #context = null;
+  #silence = null;
   #watching = null;
 
   static async create(ice) {
@@ -60,12 +61,10 @@ export class Voice {
 
   // Complete with its candidates: they are part of what is hashed.
   async #describe({ type, sdp }) {
-    await this.connection.setLocalDescription({ type, sdp: keepToProfile(sdp) });
     const gathered = new Promise((resolve) => {
-      const look = () => this.connection.iceGatheringState === "complete" && resolve();
-      this.connection.addEventListener("icegatheringstatechange", look);
-      look();
+      this.connection.onicecandidate = ({ candidate }) => candidate || resolve(); // null: there are no more
     });
+    await this.connection.setLocalDescription({ type, sdp: keepToProfile(sdp) });
     await Promise.race([gathered, after(GATHER_MS, () => null)]).catch(() => {});
     const described = this.connection.localDescription.sdp;
     if (!/^a=candidate:/m.test(described)) throw new Refused("no-relay");
@@ -73,26 +72,22 @@ export class Voice {
     return described;
   }
 
-  // Connected, and to the certificate that was signed (hex).
+  // Connected, and to the certificate that was signed (hex); asked again after each later description.
   async prove(fingerprint) {
     await Promise.race([this.#connected(), after(CONNECT_MS, () => new Refused("no-media"))]);
-    if (!(await this.isStill(fingerprint))) throw new Refused("fingerprint");
-    this.#proven = true;
-  }
-
-  // Whether the peer's certificate itself is the signed one.
-  async isStill(fingerprint) {
     const [certificate] = this.transceiver.sender.transport.getRemoteCertificates();
-    return certificate !== undefined && toHex(await hash(certificate)) === fingerprint;
+    if (certificate === undefined || toHex(await hash(certificate)) !== fingerprint) throw new Refused("fingerprint");
+    this.#proven = true;
   }
 
   #connected() {
     return new Promise((resolve, reject) => {
+      const { transport } = this.transceiver.sender;
       const look = () => {
-        if (this.connection.connectionState === "connected") resolve();
-        if (["failed", "closed"].includes(this.connection.connectionState)) reject(new Refused("no-media"));
+        if (transport.state === "connected") resolve();
+        if (["failed", "closed"].includes(transport.state)) reject(new Refused("no-media"));
       };
-      this.connection.addEventListener("connectionstatechange", look);
+      transport.addEventListener("statechange", look);
       look();
     });
   }
@@ -101,6 +96,8 @@ export class Voice {
   async open(stream) {
     if (!this.#proven) throw new Refused("fingerprint", "the peer is not proven");
     [this.#microphone] = stream.getAudioTracks();
+    this.#context = new AudioContext();
+    [this.#silence] = this.#context.createMediaStreamDestination().stream.getAudioTracks();
     await this.transceiver.sender.replaceTrack(this.#microphone);
     this.player.srcObject = new MediaStream([this.incoming]);
     await this.player.play();
@@ -120,9 +117,7 @@ export class Voice {
 
   // Silence goes out and nothing comes in, at the same rate as speech.
   async hold() {
-    this.#context ??= new AudioContext();
-    const silence = this.#context.createMediaStreamDestination();
-    await this.transceiver.sender.replaceTrack(silence.stream.getAudioTracks()[0]);
+    await this.transceiver.sender.replaceTrack(this.#silence);
     this.player.muted = true;
   }
 
@@ -153,6 +148,7 @@ export class Voice {
     this.connection.close();
     this.#microphone?.stop();
     this.#context?.close();
+    this.#context = null;
     this.player.srcObject = null;
   }
 }
