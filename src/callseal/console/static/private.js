@@ -32,6 +32,7 @@ const ring = new Ring();
 const ringing = new Map(); // call id → its ring frame
 let standing = null; // who we are: { state, kid, device, manifest, proof, body }
 let signal = null;
+let beat = 0;
 let call = null;
 let microphone = "";
 let clock = 0;
@@ -43,14 +44,15 @@ const showOnly = (...ids) => {
 async function look() {
   standing = await findStanding(store, Date.now());
   fillIn({ kid: standing.kid ?? "", role: standing.device?.entry?.role ?? "", until: showMoment(standing.device?.entry?.not_after) });
-  const shown = { "no-manifest": ["no-manifest"], pin: ["pin"], enrol: ["enrol"], pending: ["pending"], ready: ["ready", "invitations"] };
+  const shown = { later: [], "no-manifest": ["no-manifest"], pin: ["pin"], enrol: ["enrol"], pending: ["pending"], ready: ["ready", "invitations"] };
   showOnly(...shown[standing.state]);
   if (standing.state === "no-manifest" && standing.wantsDevice) showOnly("no-manifest", "enrol");
-  if (standing.why) say(message, `${TITLES.identity}: ${wordsOf(standing.why)} (${standing.why})`, "bad");
+  if (standing.state === "later") say(message, standing.words);
+  else if (standing.why) say(message, `${TITLES.identity}: ${wordsOf(standing.why)} (${standing.why})`, "bad");
   if (standing.state === "ready") {
     connect();
     await showInvitations();
-  } else if (["pending", "no-manifest"].includes(standing.state)) setTimeout(() => look().catch(complain), LOOK_MS);
+  } else if (["pending", "no-manifest", "later"].includes(standing.state)) setTimeout(() => look().catch(complain), LOOK_MS);
 }
 
 const complain = (error) => say(message, error.message, "bad");
@@ -60,7 +62,7 @@ function connect() {
   if (signal) return;
   signal = new Signal(socketUrl(location.origin, "/private/signal"), { receive, hello, gone: () => {} });
   signal.keep(true);
-  setInterval(() => signal.send({ type: "ready", device: standing.device.key }), LIFE_MS);
+  beat = setInterval(() => signal.send({ type: "ready", device: standing.device.key }), LIFE_MS);
 }
 
 function hello() {
@@ -108,7 +110,7 @@ async function answer() {
   const frame = ringing.get(find('[data-do="answer"]').dataset.call);
   if (!frame || call) return;
   stopRing(frame.call);
-  find("#over").hidden = true;
+  for (const id of ["over", "link-card"]) find(`#${id}`).hidden = true;
   call = new PrivateCall({
     call: frame.call, link: frame.link, store, microphone, send: (item) => signal.send(item), trust: renewProof,
     show: showTalk, ended: finish,
@@ -252,6 +254,7 @@ async function start(steal) {
   const line = await alone(steal);
   if (line === null) return showOnly("elsewhere");
   line.lost.then(() => {
+    clearInterval(beat);
     signal?.close();
     signal = null;
     showOnly("elsewhere");

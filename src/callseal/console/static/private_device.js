@@ -24,19 +24,18 @@ export function alone(steal) {
   });
 }
 
-async function fetchTrust() {
+// Returns { state, why, kid, kidBytes, device, manifest, proof, body }; state is later (ask again), no-manifest, pin, enrol,
+// pending or ready.
+export async function findStanding(store, now) {
+  const [device, pinned] = [await store.get("device"), await store.get("pin")];
+  let trust;
   try {
-    return await get("/api/private/trust");
+    trust = await get("/api/private/trust");
   } catch (error) {
-    if (error.status === 404) return null;
+    if (error.status === 404) return { state: "no-manifest", device, wantsDevice: !device?.entry };
+    if (error.status === 503) return { state: "later", words: error.message };
     throw error;
   }
-}
-
-// Returns { state, why, kid, kidBytes, device, manifest, proof, body }; state is no-manifest, pin, enrol, pending or ready.
-export async function findStanding(store, now) {
-  const [device, pinned, trust] = [await store.get("device"), await store.get("pin"), await fetchTrust()];
-  if (trust === null) return { state: "no-manifest", device, wantsDevice: !device?.entry };
   const { manifest, proof } = trust;
   try {
     const kidBytes = pinned ? fromBase64url(pinned.kid, 32) : await kidOf(claimedRoot(manifest));
