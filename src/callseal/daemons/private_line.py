@@ -5,7 +5,6 @@ and it opens no call: it lets a browser use the relay.
 """
 
 import asyncio
-import secrets
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,17 +15,13 @@ from starlette.types import ASGIApp
 
 from callseal.config.settings import Config
 from callseal.console.parts import PrivateDesk
-from callseal.errors import ConfigError
 from callseal.flows.manifest import read_trust
 from callseal.flows.private_call import House, Switchboard
 from callseal.keyring.client import Keyring
 from callseal.portal.app import Desk, make_app
 from callseal.store import private_calls
 from callseal.store.database import Database
-from callseal.store.files import make_folder, write_atomic
 from callseal.webrtc.turn import make_credential
-
-SECRET_BYTES = 32
 
 
 class DatabaseBook:
@@ -87,18 +82,3 @@ def make_private(config: Config, keyring: Keyring, database: Database, secret: s
     portal = make_app(Desk(config.private_origin, tuple(private.page_origins.split()), switchboard, trust, time.monotonic))
     desk = PrivateDesk(switchboard, trust, config.private_origin, private.longest_invitation_days)
     return PrivateLine(desk, portal, switchboard)
-
-
-def prepare_turn_secret(config: Config) -> str:
-    """The secret shared with coturn; made at the first start where it is ours. Raises ConfigError where it cannot be read."""
-    path = config.turn_secret
-    if not path.exists() and not config.private.turn_secret_file:
-        make_folder(path.parent)
-        write_atomic(path, secrets.token_hex(SECRET_BYTES).encode())
-    try:
-        secret = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"private.turn_secret_file: expected a secret that can be read at {path}") from error
-    if len(secret) < SECRET_BYTES or path.stat().st_mode & 0o007:
-        raise ConfigError("private.turn_secret_file: expected at least 32 characters that others cannot read")
-    return secret

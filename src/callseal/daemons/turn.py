@@ -8,17 +8,18 @@ as peers unless the relay itself stands on loopback, for a trial on one machine;
 import asyncio
 import ipaddress
 import os
+import secrets
 import shutil
 import socket
 from pathlib import Path
 
 from callseal.config.settings import Config
 from callseal.daemons.lifecycle import Lifecycle, start
-from callseal.daemons.private_line import prepare_turn_secret
 from callseal.daemons.process import die_with_parent
 from callseal.errors import ConfigError, Unavailable
 from callseal.store.files import make_folder, write_atomic
 
+SECRET_BYTES = 32
 READY_SECONDS = 15.0
 STOP_SECONDS = 5.0
 PRIVATE_RANGES = (
@@ -35,6 +36,21 @@ PRIVATE_RANGES = (
 def find_coturn() -> str | None:
     """Where Debian's `turnserver` is; None where coturn is not installed."""
     return shutil.which("turnserver", path=f"{os.environ.get('PATH', '')}:/usr/bin:/usr/sbin")
+
+
+def prepare_turn_secret(config: Config) -> str:
+    """The secret shared with coturn; made at the first start where it is ours. Raises ConfigError where it cannot be read."""
+    path = config.turn_secret
+    if not path.exists() and not config.private.turn_secret_file:
+        make_folder(path.parent)
+        write_atomic(path, secrets.token_hex(SECRET_BYTES).encode())
+    try:
+        secret = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"private.turn_secret_file: expected a secret that can be read at {path}") from error
+    if len(secret) < SECRET_BYTES or path.stat().st_mode & 0o007:
+        raise ConfigError("private.turn_secret_file: expected at least 32 characters that others cannot read")
+    return secret
 
 
 def write_settings(config: Config, secret: str) -> str:

@@ -20,7 +20,8 @@ import uvicorn
 from callseal.config.settings import Config
 from callseal.console.app import make_app, make_parts
 from callseal.daemons.lifecycle import Lifecycle, start
-from callseal.daemons.private_line import make_private, prepare_turn_secret
+from callseal.daemons.private_line import make_private
+from callseal.daemons.turn import prepare_turn_secret
 from callseal.errors import ConfigError
 from callseal.keyring.client import Keyring
 from callseal.store.database import Database
