@@ -1,4 +1,4 @@
-"""A media worker: wakes every 200 ms, drains one socket a stream, and lets `flows.record` seal what came.
+"""A media worker: wakes five times a second, drains one socket a stream, and lets `flows.record` seal what came.
 
 1. Open the spool and the events of this instance; shut the process in; start the spool's thread; serve the control socket.
 2. Every `WAKE_MS`: drain all RTP sockets; every `FLUSH_MS`: seal, and hand over to the spool.
@@ -34,7 +34,8 @@ from callseal.net.udp_batch import PortPair, UdpBatch, open_pair
 from callseal.store.events import EventWriter, read_events
 from callseal.store.spool import SpoolWriter
 
-WAKE_MS = 200
+WAKE_MS = 197
+"""A prime: no packet time divides it, so that wakes find packets of every age, and the timeline their true moment."""
 ORPHAN_MS = 10_000
 CLOSE_SECONDS = 1.5
 REASONS = ("bye", "cancel", "signalling_lost", "refused")
