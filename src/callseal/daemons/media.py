@@ -29,7 +29,7 @@ from callseal.flows.recording import MAX_STREAMS, Recording, VoiceStream, encode
 from callseal.model.clock import parse_time
 from callseal.model.ids import parse_recording_id
 from callseal.model.message import Message
-from callseal.net.media_server import MediaServer
+from callseal.net.control_server import ControlServer
 from callseal.net.udp_batch import PortPair, UdpBatch, open_pair
 from callseal.store.events import EventWriter, read_events
 from callseal.store.spool import SpoolWriter
@@ -59,7 +59,7 @@ class MediaDaemon:
         self.spool = SpoolWriter(config.data / "spool" / source, instance, config.media.spool_segment_bytes, self._on_durable)
         cards = SealingCards(config.data / "cards", config.data / "log" / "log.vkey", self.note)
         self.recorder = Recorder(self.spool, self.note, cards.choose, instance)
-        self.server = MediaServer(config.media_socket(0), self.handle, self._on_gone)
+        self.server = ControlServer(config.media_socket(0), self.handle, self._on_gone)
         self._udp = UdpBatch()
         self._pairs: dict[int, PortPair] = {}
         self._sockets: list[tuple[int, int]] = []
