@@ -13,7 +13,7 @@ from pylibsrtp import Error, Policy, Session
 
 from bench.traffic import PROFILES
 from callseal.audio.cluster import write_clusters
-from callseal.model.ids import new_recording_id
+from callseal.model.ids import RecordingId, new_recording_id
 from callseal.store.spool import SpoolWriter
 from callseal.vault.card import SealingCard
 from callseal.vault.message import Kind
@@ -84,7 +84,7 @@ async def _serve(suite: str, keys: list[bytes], folder: Path, line: Connection) 
     spool.close()
 
 
-def _seal(parts: list[tuple[bytes, PartSealer]], receivers: list[Receiver]) -> list[bytes]:
+def _seal(parts: list[tuple[RecordingId, PartSealer]], receivers: list[Receiver]) -> list[bytes]:
     frames = []
     for number, (recording, sealer) in enumerate(parts):
         both = receivers[2 * number : 2 * number + 2]

@@ -1,11 +1,18 @@
-"""Ready-made traffic: packets that libsrtp protected beforehand, sent by the clock from the other core."""
+"""Ready-made traffic: packets that libsrtp protected beforehand, sent by the clock from the other core with sendmmsg(2).
+
+A tick is 20 ms. Within it the streams are spread over `SLICES` moments, as calls are that began at different times.
+"""
 
 import os
 import socket
 import struct
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
+import cffi
+import numpy as np
+from numpy.typing import NDArray
 from pylibsrtp import Policy, Session
 
 PROFILES = {
@@ -14,39 +21,104 @@ PROFILES = {
     "AES_CM_128_HMAC_SHA1_80": (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30),
 }
 FRAME_SECONDS = 0.02
-WARM_UP_TICKS = 50
+WARM_UP_TICKS = 75
+SLICES = 20
+PAYLOAD_BYTES = 160
+
+_ffi = cffi.FFI()
+_ffi.cdef("""
+struct iovec { void *iov_base; size_t iov_len; };
+struct msghdr { void *msg_name; unsigned int msg_namelen; struct iovec *msg_iov; size_t msg_iovlen;
+                void *msg_control; size_t msg_controllen; int msg_flags; };
+struct mmsghdr { struct msghdr msg_hdr; unsigned int msg_len; };
+int sendmmsg(int sockfd, struct mmsghdr *msgvec, unsigned int vlen, int flags);
+""")
 
 
 @dataclass
-class Stream:
-    """One stream's key and its packets, G.711 of 20 ms."""
+class Traffic:
+    """`streams` G.711 streams of one suite: their keys, their payload (the same in every packet of a stream), and every packet,
+    [tick, stream, byte]."""
 
-    key: bytes
-    packets: list[bytes]
+    suite: str
+    keys: list[bytes] = field(repr=False)
+    payloads: NDArray[np.uint8] = field(repr=False)
+    packets: NDArray[np.uint8] = field(repr=False)
+
+    @property
+    def streams(self) -> int:
+        """How many streams."""
+        return len(self.keys)
+
+    @property
+    def ticks(self) -> int:
+        """How many ticks of 20 ms."""
+        return len(self.packets)
 
 
-def make_stream(suite: str, ticks: int) -> Stream:
-    """A stream of `ticks` packets under a fresh key."""
+def make_traffic(suite: str, streams: int, ticks: int) -> Traffic:
+    """Streams of `ticks` packets, each under a fresh key."""
     profile, length = PROFILES[suite]
-    key, ssrc = os.urandom(length), os.urandom(4)
-    session = Session(Policy(key, Policy.SSRC_ANY_OUTBOUND, 0, profile))
-    payload = os.urandom(160)
-    packets = [session.protect(struct.pack(">BBHI", 0x80, 8, n, n * 160) + ssrc + payload) for n in range(ticks)]
-    return Stream(key, packets)
+    payloads = np.frombuffer(os.urandom(streams * PAYLOAD_BYTES), np.uint8).reshape(streams, PAYLOAD_BYTES)
+    keys = [os.urandom(length) for _ in range(streams)]
+    packets: NDArray[np.uint8] | None = None
+    for number, key in enumerate(keys):
+        session, ssrc = Session(Policy(key, Policy.SSRC_ANY_OUTBOUND, 0, profile)), os.urandom(4)
+        payload = payloads[number].tobytes()
+        for tick in range(ticks):
+            packet = session.protect(struct.pack(">BBHI", 0x80, 8, tick, tick * PAYLOAD_BYTES) + ssrc + payload)
+            if packets is None:
+                packets = np.zeros((ticks, streams, len(packet)), np.uint8)
+            packets[tick, number] = np.frombuffer(packet, np.uint8)
+    assert packets is not None
+    return Traffic(suite, keys, payloads, packets)
 
 
-def send(streams: list[Stream], ports: list[int], first: int, last: int) -> float:
-    """Send packets first..last-1 of every stream, spread over each 20 ms; returns how late the latest tick was, in seconds."""
-    late = 0.0
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-        targets = [(stream.packets, ("127.0.0.1", port)) for stream, port in zip(streams, ports, strict=True)]
+class Sender:
+    """Sends a traffic's packets to one port a stream on loopback."""
+
+    def __init__(self, traffic: Traffic, ports: list[int]) -> None:
+        self._traffic = traffic
+        self._library: Any = _ffi.dlopen(None)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+        count = traffic.streams
+        self._names = _ffi.new("unsigned char[]", b"".join(
+            struct.pack("=H", socket.AF_INET) + struct.pack(">H4s8x", port, socket.inet_aton("127.0.0.1")) for port in ports
+        ))  # fmt: skip
+        self._vectors = _ffi.new("struct iovec[]", count)
+        self._headers = _ffi.new("struct mmsghdr[]", count)
+        for number in range(count):
+            self._vectors[number].iov_len = traffic.packets.shape[2]
+            header = self._headers[number].msg_hdr
+            header.msg_name, header.msg_namelen = self._names + 16 * number, 16
+            header.msg_iov, header.msg_iovlen = self._vectors + number, 1
+        self._bases = np.frombuffer(_ffi.buffer(self._vectors), np.uint64).reshape(count, -1)[:, 0]
+
+    def send(self, first: int, last: int) -> float:
+        """Send the ticks first..last-1; returns how late the latest moment was, in seconds."""
+        late, packets = 0.0, self._traffic.packets
+        count, row_bytes = packets.shape[1:]
+        offsets = np.arange(count, dtype=np.uint64) * np.uint64(row_bytes)
+        edges = [count * slice_ // SLICES for slice_ in range(SLICES + 1)]
         began = time.monotonic()
         for tick in range(first, last):
-            due = began + (tick - first) * FRAME_SECONDS
-            wait = due - time.monotonic()
-            if wait > 0:
-                time.sleep(wait)
-            late = max(late, -wait)
-            for packets, target in targets:
-                sender.sendto(packets[tick], target)
-    return late
+            self._bases[:] = offsets + np.uint64(packets[tick].ctypes.data)
+            for number in range(SLICES):
+                wait = began + (tick - first + number / SLICES) * FRAME_SECONDS - time.monotonic()
+                if wait > 0:
+                    time.sleep(wait)
+                late = max(late, -wait)
+                self._send(edges[number], edges[number + 1])
+        return late
+
+    def _send(self, at: int, end: int) -> None:
+        while at < end:
+            sent = self._library.sendmmsg(self._socket.fileno(), self._headers + at, min(end - at, 1024), 0)
+            if sent <= 0:
+                raise OSError("sendmmsg: nothing was sent")
+            at += sent
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()

@@ -199,7 +199,7 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(folder: Path, start_media: bool = True) -> AsyncIterator[Rig]:
+async def running(folder: Path, start_media: bool = True, host: str = "127.0.0.1") -> AsyncIterator[Rig]:
     config = Config(data=folder, sip=Sip(port=0), media=Media())
     for name in ("tls", "peers", "run", "events"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -207,7 +207,7 @@ async def running(folder: Path, start_media: bool = True) -> AsyncIterator[Rig]:
     media = FakeMedia(config.media_socket(0))
     with EventWriter(folder / "events", "sip") as events:
         daemon = SipDaemon(config, events)
-        daemon.server.open("127.0.0.1", 0)
+        daemon.server.open(host, 0)
         if start_media:
             await media.start()
         daemon.start_tasks()

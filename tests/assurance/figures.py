@@ -53,4 +53,11 @@ FIGURES: dict[str, Figure] = {
             and not any(counts[name] for name in ("lost_before_2s", "sealed_through_lied", "loss_not_named", "not_resumed"))
         ),
     ),
+    "timeline": Figure(
+        promise="two tracks stay within 20 ms of each other over a two-hour call with skew, jitter, reordering, loss, duplicates",
+        module="timeline",
+        arguments={"pairs": 12, "hours": 2.0},
+        shards=1,
+        holds=lambda counts: counts["hours"] >= 24 and counts["apart_ms"] <= 20,
+    ),
 }

@@ -20,7 +20,23 @@ Ints = NDArray[np.int64]
 HEAD_BYTES = 7
 """Of each block: element id, size (2), track, time (2), flags."""
 LONGEST_PAYLOAD = (1 << 14) - 6
+CLUSTER_BYTES = 512 << 10
+STEP_ROWS = 2048
+"""Frames laid out at once: more would leave the processor's cache."""
 _KEYFRAME = 0x80
+
+
+def cut_clusters(edges: list[int], row_bytes: int) -> Iterator[list[int]]:
+    """Edges of clusters, a list for each step: clusters of at most `CLUSTER_BYTES`, steps of about `STEP_ROWS`."""
+    longest = max(1, CLUSTER_BYTES // row_bytes)
+    cut: list[int] = []
+    for begin, end in pairwise(edges):
+        for at in range(begin, end, longest):
+            cut.append(at)
+            if at - cut[0] >= STEP_ROWS:
+                yield cut
+                cut = [at]
+    yield [*cut, edges[-1]]
 
 
 def write_clusters(edges: Sequence[int], track: Ints, at_ms: Ints, length: Ints, payload: Bytes) -> Iterator[bytearray]:

@@ -9,6 +9,7 @@ from typer.exceptions import Abort, TyperException
 from callseal.cli.call import call
 from callseal.cli.calls import calls
 from callseal.cli.doctor import doctor
+from callseal.cli.drain import drain
 from callseal.cli.export import export
 from callseal.cli.keys import keys
 from callseal.cli.peer import peer_app
@@ -29,6 +30,7 @@ app = typer.Typer(
 for command, panel in (
     (up, "Run"),
     (doctor, "Run"),
+    (drain, "Run"),
     (call, "Try"),
     (calls, "Recordings"),
     (play, "Recordings"),

@@ -141,6 +141,16 @@ class Config:
         return self.private.turn_urls.split() or [f"{own}?transport=udp", f"{own}?transport=tcp"]
 
     @property
+    def sip_socket(self) -> Path:
+        """Where the signalling daemon takes the operator's orders."""
+        return self.run / "sip.sock"
+
+    @property
+    def draining_file(self) -> Path:
+        """Stands while the signalling daemon takes no new calls, and says since when."""
+        return self.run / "draining.json"
+
+    @property
     def database_url(self) -> str:
         """SQLAlchemy's name for the embedded database."""
         return f"sqlite:///{self.data / 'database' / 'callseal.db'}"

@@ -15,6 +15,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, gen
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from callseal.config.settings import Config
 from callseal.console.parts import Parts, parts_of
 from callseal.console.words import show_call
 from callseal.errors import CallsealError, Denied, RequestError
@@ -93,6 +94,7 @@ async def send_metrics(request: Request) -> Response:
         if name in counted:
             Gauge(f"callseal_{name}", words, registry=registry).set(counted[name])
     for name, words, value in (
+        ("callseal_draining", "1 while no new calls are taken", bool(draining_since(parts.config))),
         ("callseal_web_sessions", "People signed in", len(parts.sessions)),
         ("callseal_web_openings", "Recordings open at this moment", len(parts.openings)),
         ("callseal_disk_free_bytes", "Free space where the data lies", shutil.disk_usage(parts.config.data).free),
@@ -128,6 +130,7 @@ async def _figures(parts: Parts, counted: dict[str, int]) -> list[dict[str, str]
     sealed, cut_short = counted["calls_sealed"] + counted["calls_interrupted"], counted["calls_interrupted"]
     age, quiet = counted.get("spool_age_seconds", 0), counted.get(QUIET)
     figures = [
+        *_draining_figure(parts),
         _figure("Calls going on", str(counted["calls_live"])),
         _figure("Waiting to be sealed", str(counted["calls_ended"])),
         _figure("Sealed", f"{sealed}, of which cut short: {cut_short}"),
@@ -148,6 +151,21 @@ async def _figures(parts: Parts, counted: dict[str, int]) -> list[dict[str, str]
     except CallsealError:
         figures.append(_figure("Custodian", "away: recording goes on, nothing can be opened or destroyed", bad=True))
     return figures
+
+
+def _draining_figure(parts: Parts) -> list[dict[str, str]]:
+    since = draining_since(parts.config)
+    return [_figure("Draining", f"no new calls are taken since {since}; live ones finish", bad=True)] if since else []
+
+
+def draining_since(config: Config) -> str:
+    """Since when the recorder takes no new calls; empty while it does."""
+    try:
+        return str(json.loads(config.draining_file.read_text(encoding="utf-8"))["since"])
+    except FileNotFoundError:
+        return ""
+    except (OSError, ValueError, KeyError):
+        return "an unknown time"
 
 
 def _figure(name: str, value: str, *, bad: bool = False) -> dict[str, str]:

@@ -23,6 +23,7 @@ def make_folders(config: Config) -> None:
         config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
         for name in ("run", "logs", "peers", "tls", "spool", "events", "objects", "cards", "log"):
             (config.data / name).mkdir(exist_ok=True, mode=0o700)
+        config.draining_file.unlink(missing_ok=True)  # who starts everything wants calls
     except OSError as error:
         raise ConfigError(f"data: cannot write to {config.data}: {error.strerror}") from error
 

@@ -1,4 +1,4 @@
-"""A media worker: wakes every 200 ms, drains one socket a stream, and lets `flows.record` seal what came.
+"""A media worker: wakes five times a second, drains one socket a stream, and lets `flows.record` seal what came.
 
 1. Open the spool and the events of this instance; shut the process in; start the spool's thread; serve the control socket.
 2. Every `WAKE_MS`: drain all RTP sockets; every `FLUSH_MS`: seal, and hand over to the spool.
@@ -29,12 +29,13 @@ from callseal.flows.recording import MAX_STREAMS, Recording, VoiceStream, encode
 from callseal.model.clock import parse_time
 from callseal.model.ids import parse_recording_id
 from callseal.model.message import Message
-from callseal.net.media_server import MediaServer
+from callseal.net.control_server import ControlServer
 from callseal.net.udp_batch import PortPair, UdpBatch, open_pair
 from callseal.store.events import EventWriter, read_events
 from callseal.store.spool import SpoolWriter
 
-WAKE_MS = 200
+WAKE_MS = 197
+"""A prime: no packet time divides it, so that wakes find packets of every age, and the timeline their true moment."""
 ORPHAN_MS = 10_000
 CLOSE_SECONDS = 1.5
 REASONS = ("bye", "cancel", "signalling_lost", "refused")
@@ -58,7 +59,7 @@ class MediaDaemon:
         self.spool = SpoolWriter(config.data / "spool" / source, instance, config.media.spool_segment_bytes, self._on_durable)
         cards = SealingCards(config.data / "cards", config.data / "log" / "log.vkey", self.note)
         self.recorder = Recorder(self.spool, self.note, cards.choose, instance)
-        self.server = MediaServer(config.media_socket(0), self.handle, self._on_gone)
+        self.server = ControlServer(config.media_socket(0), self.handle, self._on_gone)
         self._udp = UdpBatch()
         self._pairs: dict[int, PortPair] = {}
         self._sockets: list[tuple[int, int]] = []

@@ -3,7 +3,8 @@
 1. A peer's message goes to the recorder; its outputs are carried out in order.
 2. Media orders of one recording go out one after another; their replies go back to the recorder.
 3. Reports become numbered events, made durable together once a second.
-4. When the media worker has been restarted, every live recording is opened again as its next part.
+4. On the control socket the operator asks for a drain, and how it stands (`sip_control`).
+5. When the media worker has been restarted, every live recording is opened again as its next part.
 
 The custodian and the database are not needed here. Personal data goes to media only, inside `meta`.
 """
@@ -21,6 +22,7 @@ import structlog
 
 from callseal.config.settings import Config
 from callseal.daemons.lifecycle import Lifecycle, start
+from callseal.daemons.sip_control import SipControl
 from callseal.errors import CallsealError, ConfigError, InternalError, Unavailable
 from callseal.net.media_client import MediaClient
 from callseal.net.sip_server import Limits, Message, SipServer
@@ -52,6 +54,7 @@ class SipDaemon:
         limits = Limits(connections=config.sip.max_connections)
         self.server = SipServer(book, limits, self._on_message, self._on_refused, self._owner_of)
         self.media = MediaClient(config.media_socket(0), self._on_media)
+        self.control = SipControl(config, self._recorder, self.report)
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, deque[Order]] = {}
         self._written = 0
@@ -68,6 +71,7 @@ class SipDaemon:
     async def close(self) -> None:
         """Stop: connections close; recordings go on until media finds no more packets."""
         await self.server.close()
+        await self.control.close()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -243,6 +247,7 @@ async def serve(lifecycle: Lifecycle) -> int:
             read=[config.data / "tls", config.data / "peers"], write=[config.data / "events" / "sip", config.run]
         )
         daemon.report("WorkerStarted", None, {"instance": instance, "pid": getpid()})
+        await daemon.control.start()
         daemon.start_tasks()
         with suppress(TimeoutError):
             await asyncio.wait_for(daemon.media.connected.wait(), 5)

@@ -12,15 +12,16 @@ that a guard did not see; what cannot be sealed (no room on disk) is dropped wit
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from callseal.audio.cluster import HEAD_BYTES, write_clusters
+from callseal.audio.cluster import HEAD_BYTES, cut_clusters, write_clusters
 from callseal.cards.guard import Batch, keep_mask, make_guards, watch_all
 from callseal.errors import CallsealError, Conflict, NotFound, RequestError, Unavailable
+from callseal.flows.promises import Promises
 from callseal.flows.recording import Gap, PartWriter, Recording, Spool, VoiceStream
 from callseal.flows.stream_table import EVENT, UNKNOWN, StreamTable
 from callseal.flows.voice_watch import VoiceWatch
@@ -36,9 +37,6 @@ HOLD_MS: Final = 200
 """How long a frame waits for what a guard may yet learn about it."""
 FLUSH_MS: Final = 1000
 """At most hold, flush and one wake lie between arrival and the call of fdatasync: 1.4 s."""
-CLUSTER_BYTES: Final = 512 << 10
-STEP_ROWS: Final = 2048
-"""Frames laid out at once: more would leave the processor's cache."""
 TELL_MS: Final = 1000
 BEGIN_MS: Final = 1000
 """A part begins with its first frames, or so long after it was opened."""
@@ -80,9 +78,7 @@ class Recorder:
         self._held: deque[Held] = deque()
         self._wakes: deque[int] = deque(maxlen=1000)
         self._old_keys: list[tuple[int, int]] = []
-        self._waiting: deque[tuple[int, list[Callable[[], None]]]] = deque()
-        self._telling: list[Callable[[], None]] = []
-        self._durable = 0
+        self._promises = Promises(spool)
 
     def open(self, recording: Recording, now_ms: int, resume_from_ms: int | None = None) -> None:
         """Begin a recording whose streams carry numbers of `table`; with `resume_from_ms`, go on after a restart, of which
@@ -166,15 +162,12 @@ class Recorder:
             for missing in self._voice.find_missing(recording, self.table, self.receiver.packets, elapsed):
                 self._note("VoiceMissing", recording.name, missing)
             if through is not None:
-                self._telling.append(self._teller(recording, max(0, self.elapsed_ms(recording, through)), now_ms))
-        self._submit(b"".join(sealed))
+                self._promises.then(self._teller(recording, max(0, self.elapsed_ms(recording, through)), now_ms))
+        self._promises.submit(b"".join(sealed))
 
     def is_durable(self, ticket: int) -> None:
         """Step 6: fdatasync has returned for this ticket and all before it."""
-        self._durable = max(self._durable, ticket)
-        while self._waiting and self._waiting[0][0] <= ticket:
-            for tell in self._waiting.popleft()[1]:
-                tell()
+        self._promises.keep(ticket)
 
     def close(self, recording: Recording, reason: str, now_ms: int, done: Callable[[], None]) -> None:
         """End a recording after everything it sent was taken; `done` is called when its END is durable."""
@@ -186,11 +179,11 @@ class Recorder:
         if recording.writer is None:
             sealed.append(self._begin(recording))
         sealed.append(self._end_part(recording, reason, end_ms, counts))
-        self._telling.append(done)
+        self._promises.then(done)
         for stream in recording.streams:
             self._remove_stream(stream)
         del self.recordings[recording.name]
-        self._submit(b"".join(sealed))
+        self._promises.submit(b"".join(sealed))
 
     def update(self, recording: Recording, streams: list[VoiceStream], now_ms: int) -> None:
         """New keys, pauses, codecs and streams, in the same order. Raises NotAcceptable, LimitExceeded, RequestError."""
@@ -223,7 +216,7 @@ class Recorder:
         if not self._spool.has_room:
             raise Unavailable("spool: expected room for metadata, and too much waits for the disk")
         if recording.writer is not None:
-            self._submit(recording.writer.seal_meta(meta, max(0, self.elapsed_ms(recording, now_ms))))
+            self._promises.submit(recording.writer.seal_meta(meta, max(0, self.elapsed_ms(recording, now_ms))))
 
     def count(self, recording: Recording) -> dict[str, int]:
         """`packets`, `lost`, `failed` over all streams."""
@@ -276,7 +269,6 @@ class Recorder:
                 held.frames.payload[:] = 0
         sealed: list[bytes] = []
         try:
-            self._voice.measure(frames, at_ms)
             keep = keep_mask(self._guards, whole.batch)
             self._name_withheld(whole, keep)
             rows = np.flatnonzero(keep & (self.table.owner[frames.stream] > 0))
@@ -302,13 +294,14 @@ class Recorder:
             mine = owners == owner
             sealed += self._begin_codecs(self._by_number[owner], stream[mine], pt[mine], int(at[mine][0]))
         track = self.table.track[stream, pt]
-        for cut in _cut(edges, HEAD_BYTES + frames.payload.shape[1]):
+        for cut in cut_clusters(edges, HEAD_BYTES + frames.payload.shape[1]):
             part = slice(cut[0], cut[-1])
-            payload = frames.payload[rows[part]]
-            clusters = write_clusters([edge - cut[0] for edge in cut], track[part], at[part], frames.length[rows[part]], payload)
+            step = frames.take(rows[part])
+            self._voice.measure(step, at[part])
+            clusters = write_clusters([edge - cut[0] for edge in cut], track[part], at[part], step.length, step.payload)
             for begin, cluster in zip(cut, clusters, strict=False):
                 sealed.append(self._writer(int(owners[begin])).seal_voice(cluster, int(at[begin])))
-            payload[:] = 0
+            step.payload[:] = 0
         return sealed
 
     def _writer(self, owner: int) -> PartWriter:
@@ -342,7 +335,7 @@ class Recorder:
             recording.sealed_through_ms = max(recording.sealed_through_ms, end_ms)
             self._note("PartEnded", recording.name, {**data, "packets": 0, "lost": 0, "failed": 0, **counts})
 
-        self._telling.append(tell)
+        self._promises.then(tell)
         return frames
 
     def _begin_late(self, recording: Recording, now_ms: int) -> list[bytes]:
@@ -389,14 +382,6 @@ class Recorder:
                 data = {"label": stream.label, "failed": failed, "replayed": replayed}
                 self._note("PacketsFailed", recording.name, data)
 
-    def _submit(self, frames: bytes) -> None:
-        """Hand frames over; without any, what is to be told is true as soon as those before are durable."""
-        told, self._telling = self._telling, []
-        ticket = self._spool.submit(frames) if frames else self._waiting[-1][0] if self._waiting else self._durable
-        self._waiting.append((ticket, told))
-        if ticket <= self._durable:
-            self.is_durable(self._durable)
-
     def _name_withheld(self, whole: Held, keep: Mask) -> None:
         out = np.flatnonzero(~keep & (whole.event_ms < 0) & (self.table.owner[whole.frames.stream] > 0))
         for number in np.unique(whole.frames.stream[out]).tolist():
@@ -423,16 +408,3 @@ class Recorder:
         self.reports.forget(stream.number)
         self._voice.forget(stream.number)
         self.table.give_number(stream.number)
-
-
-def _cut(edges: list[int], row_bytes: int) -> Iterator[list[int]]:
-    """Edges of clusters, a list for each step: clusters of at most `CLUSTER_BYTES`, steps of about `STEP_ROWS`."""
-    longest = max(1, CLUSTER_BYTES // row_bytes)
-    cut: list[int] = []
-    for begin, end in pairwise(edges):
-        for at in range(begin, end, longest):
-            cut.append(at)
-            if at - cut[0] >= STEP_ROWS:
-                yield cut
-                cut = [at]
-    yield [*cut, edges[-1]]

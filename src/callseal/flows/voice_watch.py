@@ -15,7 +15,7 @@ from callseal.audio.g711 import decode
 from callseal.flows.recording import Recording, VoiceStream
 from callseal.flows.stream_table import StreamTable
 from callseal.rtp.frames import Frames
-from callseal.rtp.header import Ints
+from callseal.rtp.header import Bytes, Ints
 
 FIRST_PACKET_MS: Final = 5000
 """A call without a packet for so long after its start is told of."""
@@ -26,8 +26,8 @@ VOICE_SPREAD: Final = 1200
 FLAT_FROM_START_MS: Final = 10_000
 FLAT_AFTER_VOICE_MS: Final = 60_000
 """How long the others must have spoken over a flat stream: of one that has spoken before, which may be muted, longer."""
-EVERY_SAMPLE: Final = 7
-"""One sample in seven is looked at: prime to the periods of common tones."""
+EVERY_SAMPLE: Final = 13
+"""One sample in thirteen is looked at: prime to the periods of common tones."""
 LAWS: Final = {"PCMA": 1, "PCMU": 2}
 _CODES: Final = bytes(range(256))
 _LINEAR: Final = np.stack([np.zeros(256, np.int16), decode("PCMA", _CODES), decode("PCMU", _CODES)])
@@ -67,9 +67,7 @@ class VoiceWatch:
         rows = np.flatnonzero((law > 0) & (frames.length > 0))
         if not len(rows):
             return
-        columns = np.arange(0, int(frames.length[rows].max()), EVERY_SAMPLE)
-        columns_of = np.minimum(columns, frames.length[rows, None] - 1)
-        linear = _LINEAR[law[rows, None], frames.payload[rows[:, None], columns_of]]
+        linear = _LINEAR[law[rows, None], _pick_samples(frames, rows)]
         spread = linear.max(axis=1).astype(np.int32) - linear.min(axis=1)
         stream, at = frames.stream[rows], at_ms[rows]
         self._measured[stream] = True
@@ -133,6 +131,15 @@ class VoiceWatch:
             return False
         told.add(what)
         return True
+
+
+def _pick_samples(frames: Frames, rows: Ints) -> Bytes:
+    """One sample in `EVERY_SAMPLE` of these frames, one frame a row; a shorter frame's last one stands for what it has not."""
+    length = frames.length[rows]
+    longest = int(length.max())
+    if len(rows) == len(frames) and (length == longest).all():
+        return frames.payload[:, :longest:EVERY_SAMPLE]
+    return frames.payload[rows[:, None], np.minimum(np.arange(0, longest, EVERY_SAMPLE), length[:, None] - 1)]
 
 
 def _missing(recording: Recording, stream: VoiceStream | None, from_ms: int, why: str) -> Missing:

@@ -1,7 +1,9 @@
 """Where frames stand on a recording's timeline: RTP timestamps, anchored to their arrival.
 
 RFC 3550 section 5.1 (a timestamp's start is random, its clock the payload's). Each source is anchored once: its newest frame of
-the first batch stands at the moment it arrived. From then on only the timestamp counts, so jitter and loss move nothing.
+the first batch stands at the moment it arrived. From then on only the timestamp counts, so jitter and loss move nothing. Clocks
+differ, though, and two tracks would leave each other by some 0.7 s in two hours at 100 ppm: so the least delayed frame of each
+window is held to its arrival, by at most `STEP_MS` a window, which delay that comes and goes cannot do.
 Invariants: times are milliseconds from the recording's start, never below 0; a source whose timestamps leave its arrivals by more
 than `JUMP_MS` is anchored anew.
 """
@@ -17,6 +19,13 @@ from callseal.rtp.srtp import SrtpReceiver
 JUMP_MS: Final = 2000
 LATE_MS: Final = 10_000
 """A frame stands at most so far from its arrival, whatever its timestamp says."""
+FIRST_WINDOW_MS: Final = 2000
+WINDOW_MS: Final = 10_000
+STEP_MS: Final = 2
+"""In each window, against the drift of clocks: 200 ppm."""
+LONGEST_FRAME_MS: Final = 60
+"""A first frame may have waited so long for the wake that anchored its source, and no longer."""
+_NONE: Final = np.iinfo(np.int64).max
 
 
 class Timeline:
@@ -27,6 +36,13 @@ class Timeline:
         self._generation = np.full(slots, -1, np.int64)
         self._anchor_ms = np.zeros(slots, np.int64)
         self._anchor_timestamp = np.zeros(slots, np.int64)
+        self._least_ms = np.full(slots, _NONE, np.int64)
+        """How much later than its place the least delayed frame of the window arrived."""
+        self._until_ms = np.zeros(slots, np.int64)
+        self._since_ms = np.full(slots, -1, np.int64)
+        """When its first window ended; -1 before."""
+        self._moved_ms = np.zeros(slots, np.int64)
+        """How far its anchor was moved since then: its drift so far."""
 
     def place(self, frames: Frames, receiver: SrtpReceiver, arrived_ms: Ints, clock_hz: Ints) -> Ints:
         """The time of each frame in ms. By frame: when it arrived (ms of its recording) and its RTP clock."""
@@ -39,11 +55,38 @@ class Timeline:
         astray = np.abs(at_ms - arrived_ms) > JUMP_MS
         if astray.any() and self._anchor_jumped(frames, astray, arrived_ms, clock_hz):
             at_ms = self._times(frames, clock_hz)
+        if self._follow_clock(slot, arrived_ms, at_ms):
+            at_ms = self._times(frames, clock_hz)
         return np.maximum(np.clip(at_ms, arrived_ms - LATE_MS, arrived_ms + JUMP_MS), 0)
 
     def _times(self, frames: Frames, clock_hz: Ints) -> Ints:
         since = frames.timestamp - self._anchor_timestamp[frames.slot]
         return self._anchor_ms[frames.slot] + since * 1000 // clock_hz
+
+    def _follow_clock(self, slot: Ints, arrived_ms: Ints, at_ms: Ints) -> bool:
+        """Where a window has ended, move the anchor towards what its least delayed frame says; the first time, all of the way.
+
+        After a silence the drift goes on at its rate so far. Returns whether an anchor has moved.
+        """
+        np.minimum.at(self._least_ms, slot, arrived_ms - at_ms)
+        ended = arrived_ms >= self._until_ms[slot]
+        if not ended.any():
+            return False
+        for one in np.unique(slot[ended]).tolist():
+            now_ms = int(arrived_ms[slot == one].max())
+            silent_ms = now_ms - int(self._until_ms[one])
+            moved, window_ms = min(max(int(self._least_ms[one]), -STEP_MS), STEP_MS), WINDOW_MS
+            if self._since_ms[one] < 0:
+                moved = min(max(int(self._least_ms[one]), -LONGEST_FRAME_MS), 0)
+                self._since_ms[one], self._moved_ms[one] = now_ms, 0
+            else:
+                if silent_ms > WINDOW_MS:
+                    counted_ms = max(WINDOW_MS, int(self._until_ms[one] - self._since_ms[one]))
+                    moved, window_ms = round(int(self._moved_ms[one]) * silent_ms / counted_ms), FIRST_WINDOW_MS
+                self._moved_ms[one] += moved
+            self._anchor_ms[one] += moved
+            self._least_ms[one], self._until_ms[one] = _NONE, now_ms + window_ms
+        return True
 
     def _anchor(self, frames: Frames, which: Mask, receiver: SrtpReceiver, arrived_ms: Ints, clock_hz: Ints) -> None:
         """Anchor new sources; one whose key alone is new goes on where it was."""
@@ -53,6 +96,8 @@ class Timeline:
             if parent >= 0 and self._generation[parent] == receiver.generation[parent]:
                 self._anchor_ms[slot] = self._anchor_ms[parent]
                 self._anchor_timestamp[slot] = self._anchor_timestamp[parent]
+                for column in (self._least_ms, self._until_ms, self._since_ms, self._moved_ms):
+                    column[slot] = column[parent]
             else:
                 self._anchor_newest(frames, slot, arrived_ms, clock_hz)
 
@@ -73,3 +118,5 @@ class Timeline:
         span = int(frames.timestamp[newest] - frames.timestamp[mine].min()) * 1000 // int(clock_hz[newest])
         self._anchor_ms[slot] = max(int(arrived_ms[newest]), min(span, JUMP_MS))
         self._anchor_timestamp[slot] = frames.timestamp[newest]
+        self._least_ms[slot], self._since_ms[slot] = _NONE, -1
+        self._until_ms[slot] = int(arrived_ms[newest]) + FIRST_WINDOW_MS

@@ -18,6 +18,7 @@ from callseal.sip.transaction import TransactionTable
 KNOWN_METHODS = {"REGISTER", "SUBSCRIBE", "NOTIFY", "MESSAGE", "REFER", "PUBLISH", "PRACK"}
 OPTION_TAGS = {"siprec", "timer", "record-aware", "histinfo", "path", "gruu", "tdialog", "norefersub", "replaces", "100rel"}
 """What Require may name: what we do, and what changes nothing for a server that sends no provisional responses."""
+_ANSWERABLE = ("application/sdp", "application/*", "*/*")
 
 
 class Recorder:
@@ -114,6 +115,9 @@ class Recorder:
                 return [exchange.reply(482, to_tag=self._tag), _bad(peer, 482, "the same INVITE by another way")]
         if self.draining or self._sessions.is_full:
             return [exchange.reply(503, (("Retry-After", "10"),), to_tag=self._tag), _bad(peer, 503, "draining or full")]
+        if not _may_answer_with_sdp(request):
+            refused = exchange.reply(406, (("Accept", ACCEPT),), to_tag=self._tag)
+            return [refused, _bad(peer, 406, "Accept: expected SDP, or a recording's INVITE")]
         return self._sessions.begin(exchange)
 
     def _in_dialog(self, exchange: Exchange) -> list[Output]:
@@ -163,6 +167,14 @@ class Recorder:
         if message.status:
             outputs.append(_bad(connection.peer.name, message.status, message.why))
         return outputs
+
+
+def _may_answer_with_sdp(request: Request) -> bool:
+    """Whether Accept lets us answer with SDP (RFC 4475 section 3.3.15); a recording's INVITE is answered whatever it says."""
+    texts = [text for name, text in request.headers if name == "accept"]
+    accepted = {value.partition(";")[0].strip().lower() for text in texts for value in text.split(",")}
+    is_recording = "siprec" in request.get("require").lower() or request.get("content-type").lower().startswith("multipart/")
+    return not accepted or is_recording or any(value in _ANSWERABLE or "rs-metadata" in value for value in accepted)
 
 
 def _bad(peer: str, status: int, why: str) -> Report:

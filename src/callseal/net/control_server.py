@@ -1,7 +1,7 @@
-"""The control socket of a media worker: framed requests in, replies out, in order for each connection.
+"""The control socket of a daemon (media, sip): framed requests in, replies out, in order for each connection.
 
-docs/architecture.md, "Media control". Invariants: a malformed frame ends its connection and nothing else; a refusal is a reply;
-the socket is the owner's alone.
+docs/architecture.md, "Media control" and "SIP control". Invariants: a malformed frame ends its connection and nothing else; a
+refusal is a reply; the socket is the owner's alone.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ Handler = Callable[[Message, int], Awaitable[Message]]
 """(request, connection number) -> fields of the reply."""
 
 
-class MediaServer:
+class ControlServer:
     """Serves `handle`; tells `on_gone` when a connection has ended."""
 
     def __init__(self, path: Path, handle: Handler, on_gone: Callable[[int], None]) -> None:

@@ -1,0 +1,141 @@
+"""µs a packet and calls a core: the media worker as it is, beside the kernel floor, one callback a packet, and rtpengine.
+
+All ways get the same packets, interleaved in one run: the receiver on one core, the sender on the other. What is charged is the
+receiving process, its spool thread and fdatasync among it. On loopback the kernel charges the receive interrupt to the sender.
+"""
+
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import rtpengine, ways
+from bench.traffic import FRAME_SECONDS, WARM_UP_TICKS, Sender, Traffic, make_traffic
+from bench.ways import SENDER_CORE, Reading, Receiver, memory_of
+
+SUITES = ("AES_CM_128_HMAC_SHA1_80", "AEAD_AES_256_GCM")
+OURS, FLOOR = "callseal media worker", "kernel floor: receive and drop"
+ASYNCIO = "asyncio + libsrtp, a callback a packet"
+RTPENGINE, BLOCKED = "rtpengine, recording to pcap", "rtpengine, pcap, `block media`"
+SETTLE_SECONDS = 0.3
+SETTLE_TRIES = 12
+"""What was sent is counted when it has been taken, or lost."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One run of one way. `cpu` are the receiver's CPU seconds, `box` those of the whole machine; `lost` counts what was sent and
+    not taken, for rtpengine what its files do not hold."""
+
+    cpu: float
+    box: float
+    packets: int
+    lost: int
+    late: float
+    bytes_a_stream: int
+    wake_late_ms: int = 0
+
+
+@contextmanager
+def _rtpengine(traffic: Traffic) -> Iterator[Receiver]:
+    with rtpengine.recording(traffic, block=False) as engine:
+        yield engine
+
+
+@contextmanager
+def _blocked(traffic: Traffic) -> Iterator[Receiver]:
+    with rtpengine.recording(traffic, block=True) as engine:
+        yield engine
+
+
+Way = Callable[[Traffic], AbstractContextManager[Receiver]]
+WAYS: dict[str, Way] = {OURS: ways.media_worker, FLOOR: ways.kernel_floor, ASYNCIO: ways.per_packet_asyncio}
+if rtpengine.is_installed():
+    WAYS |= {RTPENGINE: _rtpengine, BLOCKED: _blocked}
+
+
+def measure(way: Way, traffic: Traffic) -> Measured:
+    """Warm up, send the rest, and read CPU and packets before and after, each time once all that was sent has been taken."""
+    with way(traffic) as receiver:
+        empty = memory_of(receiver.pid)
+        sender = Sender(traffic, receiver.ports)
+        try:
+            sender.send(0, WARM_UP_TICKS)
+            before = _settle(receiver, WARM_UP_TICKS * traffic.streams)
+            box = _box_seconds()
+            late = sender.send(WARM_UP_TICKS, traffic.ticks)
+            after = _settle(receiver, traffic.ticks * traffic.streams)
+        finally:
+            sender.close()
+        held, used = max(0, memory_of(receiver.pid) - empty), _box_seconds() - box
+    packets = after.packets - before.packets
+    sent = (traffic.ticks - WARM_UP_TICKS) * traffic.streams
+    lost = traffic.ticks * traffic.streams - receiver.kept if isinstance(receiver, rtpengine.Rtpengine) else sent - packets
+    wake_late = receiver.late_ms_p99 if isinstance(receiver, ways.Worker) else 0
+    return Measured(
+        after.cpu_seconds - before.cpu_seconds, used, packets, lost, late, held // traffic.streams, wake_late
+    )  # fmt: skip
+
+
+def run(calls: list[int], seconds: float, runs: int) -> int:
+    """Measure and print; returns 1 where a packet was lost in our worker."""
+    os.sched_setaffinity(0, {SENDER_CORE})
+    print(f"{_processor()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}")
+    print(f"two G.711 streams a call, {seconds:g} s measured, {runs} interleaved runs, medians")
+    for name in {RTPENGINE, BLOCKED} - WAYS.keys():
+        print(f"left out, for rtpengine is not installed (apt-get install rtpengine-daemon): {name}")
+    print(f"\n{'suite':25}{'calls':>6}  {'way':40}{'µs/packet':>10}{'calls/core':>11}{'to ours':>9}", end="")
+    print(f"{'lost':>7}{'late ms':>9}{'box s':>7}{'KiB/stream':>11}")
+    ticks = WARM_UP_TICKS + round(seconds / FRAME_SECONDS)
+    lost = 0
+    for count in calls:
+        for suite in SUITES:
+            traffic = make_traffic(suite, 2 * count, ticks)
+            found: dict[str, list[Measured]] = {name: [] for name in WAYS}
+            for _ in range(runs):
+                for name, way in WAYS.items():
+                    found[name].append(measure(way, traffic))
+            lost += _report(suite, count, found)
+    return 1 if lost else 0
+
+
+def _report(suite: str, calls: int, found: dict[str, list[Measured]]) -> int:
+    ours = _cost(found[OURS])
+    for name, runs in found.items():
+        cost, lost = _cost(runs), sum(run.lost for run in runs)
+        late, box = max(run.late for run in runs) * 1000, statistics.median(run.box for run in runs)
+        memory = statistics.median(run.bytes_a_stream for run in runs) / 1024
+        print(f"{suite:25}{calls:6}  {name:40}{cost:10.2f}{1e6 / cost / 100:11.0f}{cost / ours:8.2f}x", end="")
+        print(f"{lost:7}{late:9.1f}{box:7.2f}{memory:11.1f}")
+    print(f"{'':33}wakes of our worker late, p99: {max(run.wake_late_ms for run in found[OURS])} ms\n", flush=True)
+    return sum(run.lost for run in found[OURS])
+
+
+def _cost(runs: list[Measured]) -> float:
+    """µs of CPU for each packet that was taken, the median of the runs."""
+    return statistics.median(run.cpu / max(1, run.packets) * 1e6 for run in runs)
+
+
+def _settle(receiver: Receiver, expected: int) -> Reading:
+    reading = receiver.read()
+    for _ in range(SETTLE_TRIES):
+        if reading.packets >= expected:
+            break
+        time.sleep(SETTLE_SECONDS)
+        reading = receiver.read()
+    return reading
+
+
+def _box_seconds() -> float:
+    """CPU seconds of the whole machine that were not idle, all cores."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+    return (sum(fields[:8]) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def _processor() -> str:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
