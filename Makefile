@@ -24,6 +24,7 @@ $(VENV)/.run: requirements.lock pyproject.toml | $(VENV)/bin/python
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-build.lock
 	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q src
 	@touch $@
 
 $(VENV)/.test: requirements-test.lock pyproject.toml $(VENV)/.run
@@ -36,7 +37,7 @@ lint: $(VENV)/.test ## style, types and which room may import which
 	@PYTHONPATH=. $(BIN)/lint-imports --no-cache
 
 test: lint ## every promise, with a seeded sample of the long checks; beside it each parser is fuzzed for a minute
-	@$(BIN)/python -m fuzz --seconds 60 --cpu-seconds 60 --beside $(BIN)/pytest -m "not long" -n 2 --dist loadfile --every-promise
+	@$(BIN)/python -m fuzz --seconds 60 --cpu-seconds 60 --beside $(BIN)/pytest -m "not long" -n 4 --dist loadfile --no-loadscope-reorder --every-promise
 
 assure-%: $(VENV)/.test ## an issue's full figure, written to docs/assurance/
 	@$(BIN)/python -m tests.assurance $*

@@ -13,12 +13,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
+from callseal.cli.calls import write_json
 from callseal.config.settings import Config, load_config
+from callseal.store.calls import list_calls
+from callseal.store.database import Database
 from callseal.store.events import read_events
 
 ROOT = Path(__file__).resolve().parent.parent
 VECTORS = ROOT.parent / "shared" / "vectors"
+settings.register_profile("any machine", deadline=None)  # a slow moment of the machine is no fault of a rule
+settings.load_profile("any machine")
 SOURCES = ("sip", "media-0", "web", "watcher", "custodian")
 
 
@@ -108,18 +114,26 @@ class Stack:
             time.sleep(0.05)
         raise AssertionError(f"no {kind} within {timeout} s; seen: {[e['type'] for e in self.events()]}\n{self.logs()}")
 
+    def calls(self) -> list[dict[str, Any]]:
+        """The calls as `callseal calls --json` shows them, without starting it: newest first."""
+        database = Database(self.config.database_url)
+        try:
+            with database.read() as connection:
+                return list(json.loads(write_json(list_calls(connection))))
+        finally:
+            database.close()
+
     def wait_call(self, state: str, recording: str | None = None, timeout: float = 60) -> dict[str, Any]:
-        """A call as `callseal calls --json` shows it, as soon as it has this state."""
+        """A call (where none is named: the one that started last), as soon as it has this state."""
         end = time.monotonic() + timeout
-        shown: Any = None
+        shown: list[dict[str, Any]] = []
         while time.monotonic() < end:
-            answer = self.cli(["calls", "--json"])
-            assert answer.returncode == 0, answer.stderr
-            shown = json.loads(answer.stdout)
+            shown = self.calls()
+            wanted = recording or next((event["recording"] for event in reversed(self.events("CallStarted"))), None)
             for call in shown:
-                if call["state"] == state and (recording is None or call["recording"] == recording):
-                    return dict(call)
-            time.sleep(0.2)
+                if call["state"] == state and call["recording"] == wanted:
+                    return call
+            time.sleep(0.05)
         raise AssertionError(f"no call {state} within {timeout} s; shown: {shown}\n{self.logs()}")
 
     def logs(self) -> str:
@@ -185,6 +199,12 @@ def allowed_skips() -> list[re.Pattern[str]]:
     lines = (ROOT / "tests" / "allowed_skips.txt").read_text().splitlines()
     return [re.compile(line) for line in lines if line.strip() and not line.startswith("#")]
 
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start real processes go first: they mostly wait, and the short ones fill the gaps to the end."""
+    real = {item.path for item in items if item.get_closest_marker("real") or item.get_closest_marker("browser")}
+    items.sort(key=lambda item: item.path not in real)
 
 
 @pytest.hookimpl(trylast=True)

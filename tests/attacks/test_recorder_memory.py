@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
@@ -15,7 +17,7 @@ from callseal.vault.message import split_message
 from callseal.vault.object import ObjectReader
 from callseal.vault.spool import Frame, iter_frames
 from tests.conftest import Stack
-from tests.memory_search import find_keys, read_memory
+from tests.memory_search import find_keys, known_windows, read_memory
 
 pytestmark = pytest.mark.real
 
@@ -32,9 +34,20 @@ def _spooled(stack: Stack, recording: str) -> tuple[bytes, dict[int, bytes]]:
     return header, messages
 
 
+@contextmanager
+def _stopped(pid: int) -> Iterator[int]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield pid
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may read another process's memory")
 def test_a_dump_of_the_recorder_in_mid_call_opens_nothing_sealed_and_only_what_comes(stack: Stack) -> None:
+    with _stopped(stack.pid("media")) as pid:
+        known = known_windows(read_memory(pid))
     speaking = subprocess.Popen(
         [sys.executable, "-m", "callseal.cli.main", "call", "--synthetic", "--seconds", "8"],
         env=stack.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -45,13 +58,9 @@ def test_a_dump_of_the_recorder_in_mid_call_opens_nothing_sealed_and_only_what_c
         while len(_spooled(stack, recording)[1]) < 4:
             assert time.monotonic() < end, stack.logs()
             time.sleep(0.05)
-        pid = stack.pid("media")
-        os.kill(pid, signal.SIGSTOP)
-        try:
+        with _stopped(stack.pid("media")) as pid:
             memory = read_memory(pid)
             header, sealed = _spooled(stack, recording)
-        finally:
-            os.kill(pid, signal.SIGCONT)
         assert speaking.wait(60) == 0
     finally:
         speaking.kill()
@@ -61,7 +70,7 @@ def test_a_dump_of_the_recorder_in_mid_call_opens_nothing_sealed_and_only_what_c
     row = stack.data / "objects" / recording[:2] / recording / "0.csr"
     reader = ObjectReader.from_bytes(row.read_bytes())
     later = {number: reader.message(number) for number in range(len(sealed), len(sealed) + 1)}
-    found = find_keys(memory, header, {**sealed, **later})
+    found = find_keys(memory, header, {**sealed, **later}, known)
     assert sum(len(region.content) for region in memory) > 20_000_000, "too little memory to be the recorder's"
     opened = {hit.number for hit in found}
     assert not [hit for hit in found if hit.number in sealed], "a key of a sealed second is still in memory"

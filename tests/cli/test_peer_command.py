@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
-from callseal.cli.main import app
+from callseal.cli.main import make_app
 from callseal.config.peers import load_peers, read_peer
 from callseal.config.vendors import SECRET, list_vendors, load_vendor
 from callseal.errors import CallsealError, ConfigError, Conflict, NotFound, RequestError
@@ -32,7 +32,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def run(*words: str) -> str:
     """What a command prints; raises what it raises."""
-    done = CliRunner().invoke(app, ["peer", *words])
+    done = CliRunner().invoke(make_app(["peer"]), ["peer", *words])
     if isinstance(done.exception, CallsealError):
         raise done.exception
     assert done.exit_code == 0, done.output

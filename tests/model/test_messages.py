@@ -7,14 +7,15 @@ from hypothesis import strategies as st
 from callseal.errors import Denied, LimitExceeded, PeerError, RequestError
 from callseal.model.message import MessageDecoder, encode_message, raise_refusal, refuse, reply_to, to_bytes, to_text
 
+words = st.text(max_size=12)
 plain = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | words,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(words, inner, max_size=4),
     max_leaves=8,
 )
 
 
-@given(st.lists(st.dictionaries(st.text(), plain), max_size=4), st.integers(1, 7))
+@given(st.lists(st.dictionaries(words, plain, max_size=4), max_size=4), st.integers(1, 7))
 def test_messages_survive_any_cutting_of_the_stream(bodies: list[dict[str, object]], size: int) -> None:
     messages = [{**body, "v": 1, "type": "x"} for body in bodies]
     stream = b"".join(encode_message(message) for message in messages)

@@ -4,7 +4,12 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -31,9 +36,6 @@ def test_a_call_is_sealed_and_the_independent_verifier_finds_nothing_wrong(stack
 
 
 def test_a_call_shows_as_live_while_it_is_spoken(stack: Stack) -> None:
-    import subprocess
-    import sys
-
     speaking = subprocess.Popen(
         [sys.executable, "-m", "callseal.cli.main", "call", "--synthetic", "--seconds", "6"],
         env=stack.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -71,15 +73,26 @@ def test_no_log_line_holds_a_number_or_a_name(stack: Stack) -> None:
     assert searched > 10
 
 
-@pytest.mark.parametrize("name", ["sip", "media", "watcher", "web", "custodian"])
-def test_a_killed_daemon_is_started_again_and_calls_go_on(new_stack: Stack, name: str) -> None:
-    new_stack.start()
-    _place(new_stack, "--seconds", "2")
-    before = new_stack.pid(name)
-    os.kill(before, signal.SIGKILL)
-    state = new_stack.config.run / "supervisor.json"
-    import time
+@pytest.fixture(scope="module")
+def killed_stack() -> Iterator[Stack]:
+    """One stack whose daemons are killed one after another."""
+    with TemporaryDirectory(prefix="cs-", dir="/tmp") as folder:
+        running = Stack(Path(folder))
+        running.start()
+        try:
+            yield running
+        finally:
+            running.stop()
 
+
+@pytest.mark.parametrize("name", ["sip", "media", "watcher", "web", "custodian"])
+def test_a_killed_daemon_is_started_again_and_calls_go_on(killed_stack: Stack, name: str) -> None:
+    stack = killed_stack
+    placed = len(stack.calls())
+    _place(stack, "--seconds", "2")
+    before = stack.pid(name)
+    os.kill(before, signal.SIGKILL)
+    state = stack.config.run / "supervisor.json"
     end = time.monotonic() + 30
     while time.monotonic() < end:
         child = json.loads(state.read_text())[name]
@@ -87,17 +100,13 @@ def test_a_killed_daemon_is_started_again_and_calls_go_on(new_stack: Stack, name
             break
         time.sleep(0.05)
     else:
-        raise AssertionError(f"{name} was not started again\n{new_stack.logs()}")
-    _place(new_stack, "--seconds", "2")
+        raise AssertionError(f"{name} was not started again\n{stack.logs()}")
+    _place(stack, "--seconds", "2")
     end = time.monotonic() + 60
-    while time.monotonic() < end:
-        shown = json.loads(new_stack.cli(["calls", "--json"]).stdout)
-        if len(shown) == 2 and all(call["state"] == "sealed" for call in shown):
-            break
-        time.sleep(0.2)
-    else:
-        raise AssertionError(f"after {name} was killed: {shown}\n{new_stack.logs()}")
-    assert new_stack.cli(["verify"]).returncode == 0
+    while len(shown := stack.calls()) != placed + 2 or any(call["state"] != "sealed" for call in shown):
+        assert time.monotonic() < end, f"after {name} was killed: {shown}\n{stack.logs()}"
+        time.sleep(0.05)
+    assert stack.cli(["verify"]).returncode == 0
 
 
 def test_a_clean_stop_leaves_nothing_running_and_a_second_start_goes_on(new_stack: Stack) -> None:

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config as AlembicConfig
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import insert, select, text
 
 from callseal.errors import ConfigError, Unavailable
@@ -27,6 +29,17 @@ def test_the_migrations_make_exactly_the_tables_of_the_schema(database: Database
     with database.read() as connection:
         difference = compare_metadata(MigrationContext.configure(connection), schema.metadata)
     assert difference == []
+
+
+def test_the_newest_file_is_the_head_of_one_linear_chain(database: Database) -> None:
+    config = AlembicConfig()
+    config.set_main_option("script_location", str(Path(schema.__file__).parent / "migrations"))
+    script = ScriptDirectory.from_config(config)
+    revisions = [revision.revision for revision in script.walk_revisions()]
+    files = sorted(path.name.partition("_")[0] for path in Path(script.versions).glob("[0-9]*_*.py"))
+    assert revisions[::-1] == files
+    with database.read() as connection:
+        assert MigrationContext.configure(connection).get_current_revision() == script.get_current_head() == files[-1]
 
 
 def test_migrating_twice_changes_nothing_and_the_schema_checks(database: Database) -> None:

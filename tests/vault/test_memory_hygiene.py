@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 
 from callseal.vault.expand import scrub_freed
-from tests.memory_search import Region, find_keys, read_memory
+from tests.memory_search import Region, find_keys, known_windows, read_memory
 from tests.vault import second_reader
 from tests.vault.sealed_rig import keys
 
@@ -26,6 +26,7 @@ from callseal.vault.seal import PartSealer
 import callseal.vault.expand as expand
 import callseal.vault.seal as seal
 
+print("ready", flush=True)
 fault, public = sys.argv[1], bytes.fromhex(sys.stdin.readline())
 kept = []
 def keep(original, at, held):
@@ -56,6 +57,8 @@ class Recorder:
         self.process = process
         assert process.stdin is not None and process.stdout is not None
         self._input, self._output = process.stdin, process.stdout
+        assert self._output.readline() == "ready\n"
+        self.known = known_windows(self.dump())
         self.header = self._tell(keys(7)[1].hex())
         self.messages: dict[int, bytes] = {}
 
@@ -92,7 +95,7 @@ def test_memory_in_mid_call_opens_nothing_that_was_sealed_and_only_what_comes_ne
     with recorder("none") as running:
         memory = running.dump()
         running.seal()
-    found = find_keys(memory, running.header, running.messages)
+    found = find_keys(memory, running.header, running.messages, running.known)
     assert [one for one in found if one.number < SEALED] == []
     assert {one.number for one in found} == {SEALED}, "the search is blind: the next second's key is held, and was not found"
 
@@ -101,7 +104,7 @@ def test_keys_that_were_left_behind_are_found() -> None:
     """The control: a leaf, a node and the DEK, each copied once."""
     with recorder("kept") as running:
         memory = running.dump()
-    found = {(one.number, one.height) for one in find_keys(memory, running.header, running.messages)}
+    found = {(one.number, one.height) for one in find_keys(memory, running.header, running.messages, running.known)}
     assert {(5, 0), (4, 2), (0, 32)} <= found
 
 

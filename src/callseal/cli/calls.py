@@ -46,7 +46,7 @@ def calls(
     finally:
         database.close()
     if as_json:
-        print(json.dumps([asdict(call) for call in found], indent=2, default=_plain))
+        print(write_json(found))
         return 0
     console = Console()
     if console.is_terminal:
@@ -55,6 +55,11 @@ def calls(
         for line in describe(found):
             print(line)
     return 0
+
+
+def write_json(found: list[Call]) -> str:
+    """The calls with every field; times in RFC 3339."""
+    return json.dumps([asdict(call) for call in found], indent=2, default=_plain)
 
 
 def describe(found: list[Call]) -> list[str]:

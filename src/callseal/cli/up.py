@@ -22,6 +22,9 @@ from rich.console import Console
 from callseal.config.settings import Config, load_config
 from callseal.daemons import first_start
 from callseal.daemons.supervisor import Supervisor, take_lock
+from callseal.model.call import Call, CallState
+from callseal.store.calls import list_calls
+from callseal.store.database import Database
 
 SEALED_WITHIN_SECONDS = 60.0
 ROLES = {
@@ -85,7 +88,7 @@ async def _trial(config: Config, settled: Path, seconds: int) -> None:
     if code != 0:
         console.print("[bold red]The trial call failed.[/] `callseal doctor` says what stands in the way.")
         return
-    if not await _wait_sealed(settled):
+    if not await _wait_sealed(config):
         console.print(f"[bold red]The call was not sealed within {SEALED_WITHIN_SECONDS:.0f} s.[/] See {config.data}/logs/")
         return
     console.print()
@@ -108,20 +111,24 @@ async def _command(settled: Path, *arguments: str) -> int:
         raise
 
 
-async def _wait_sealed(settled: Path) -> bool:
-    """Ask `callseal calls` until no call is live or waiting to be sealed."""
+async def _wait_sealed(config: Config) -> bool:
+    """Ask the database until no call is live or waiting to be sealed."""
+    database = Database(config.database_url)
     end = asyncio.get_running_loop().time() + SEALED_WITHIN_SECONDS
-    while asyncio.get_running_loop().time() < end:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "callseal.cli.main", "calls", "--json", "--limit", "1",
-            env=dict(os.environ, CALLSEAL_CONFIG=str(settled)), stdout=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        output, _ = await process.communicate()
-        calls = json.loads(output) if process.returncode == 0 and output else []
-        if calls and all(call["state"] == "sealed" for call in calls):
-            return True
-        await asyncio.sleep(0.3)
-    return False
+    try:
+        while asyncio.get_running_loop().time() < end:
+            newest = await asyncio.to_thread(_newest_calls, database)
+            if newest and all(call.state is CallState.SEALED for call in newest):
+                return True
+            await asyncio.sleep(0.2)
+        return False
+    finally:
+        database.close()
+
+
+def _newest_calls(database: Database) -> list[Call]:
+    with database.read() as connection:
+        return list_calls(connection, 1)
 
 
 def _tell_people(config: Config) -> str:
