@@ -1,13 +1,13 @@
-"""The page's modules on an origin of their own, for tests that call them in Chromium without any page around them."""
+"""The page, and its modules one by one, on origins of their own: for tests that need no other server, or a hostile one."""
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from callseal.web.call_page import SOURCES
+from callseal.web.call_page import SOURCES, TYPES, build_page, content_policy
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -17,10 +17,30 @@ class _Quiet(SimpleHTTPRequestHandler):
         """Nothing."""
 
 
-@contextmanager
-def serving_modules() -> Iterator[str]:
+class _Page(_Quiet):
+    def do_GET(self) -> None:  # noqa: N802
+        name = self.path.removeprefix("/") or "index.html"
+        content = build_page().get(name)
+        self.send_response(404 if content is None else 200)
+        self.send_header("Content-Type", TYPES.get(name, "text/plain"))
+        self.send_header("Content-Security-Policy", content_policy())
+        self.end_headers()
+        self.wfile.write(content or b"")
+
+
+def serving_modules() -> AbstractContextManager[str]:
     """Serve `web/call/` for as long as the block lasts; yields the origin."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(SOURCES)))
+    return _serving(partial(_Quiet, directory=str(SOURCES)))
+
+
+def serving_page() -> AbstractContextManager[str]:
+    """Serve the built page alone, and nothing behind it."""
+    return _serving(_Page)
+
+
+@contextmanager
+def _serving(handler: Any) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
