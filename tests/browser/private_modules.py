@@ -18,7 +18,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 
 class _Page(_Quiet):
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         name = self.path.removeprefix("/") or "index.html"
         content = build_page().get(name)
         self.send_response(404 if content is None else 200)
