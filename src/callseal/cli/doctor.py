@@ -11,9 +11,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import UTC, datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -22,28 +21,12 @@ from cryptography import x509
 from rich.console import Console
 from rich.markup import escape
 
+from callseal.cli.doctor_private import examine_private
+from callseal.cli.finding import Finding, Verdict
 from callseal.config.settings import Config, load_config
 from callseal.daemons.first_start import is_free
 from callseal.daemons.landlock import landlock_version
 from callseal.errors import ConfigError
-
-
-class Verdict(StrEnum):
-    """What a check found."""
-
-    GOOD = "good"
-    CARE = "take care"
-    BAD = "bad"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at: what was found, and what to do where it is not good."""
-
-    what: str
-    verdict: Verdict
-    found: str
-    fix: str = ""
 
 
 def doctor(
@@ -75,6 +58,7 @@ def examine(config: Config, now: datetime) -> Iterator[Finding]:
     yield _core_dumps()
     yield from _separation(config)
     yield _receive_buffer()
+    yield from examine_private(config, now)
 
 
 def _libraries() -> Finding:

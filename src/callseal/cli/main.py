@@ -21,6 +21,11 @@ COMMANDS = {
     "verify": "Evidence",
     "keys": "Evidence",
     "peer": "Run",
+    "private": "Private calls",
+    "root": "Private calls",
+    "page": "Private calls",
+    "monitor": "Private calls",
+    "witness": "Private calls",
 }
 """Each command is a file here with a function of its name, or a group NAME_app; and the panel of the help that it stands in."""
 

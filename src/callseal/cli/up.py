@@ -12,6 +12,7 @@ import json
 import os
 import sys
 import webbrowser
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ from rich.console import Console
 from callseal.config.settings import Config, load_config
 from callseal.daemons import first_start
 from callseal.daemons.supervisor import Supervisor, take_lock
+from callseal.daemons.turn import find_coturn
 from callseal.model.call import Call, CallState
 from callseal.store.calls import list_calls
 from callseal.store.database import Database
@@ -44,6 +46,8 @@ def up(
     os.umask(0o077)
     config = load_config(config_file)
     first_start.make_folders(config)
+    if try_it and find_coturn() is not None:
+        config = replace(config, private=replace(config.private, enabled=True))
     with take_lock(config):
         config = first_start.choose_ports(config, anywhere=try_it)
         first_start.make_certificates(config, datetime.now(UTC))
@@ -76,6 +80,16 @@ def _tell_ready(config: Config) -> None:
     sip = (config.run / "sip.address").read_text(encoding="utf-8").strip()
     console.print(f"[green]✓[/] SIP over TLS for your phone system at {sip}")
     console.print(f"[green]✓[/] Console at {_console(config)}")
+    if config.private.enabled:
+        _tell_private(config)
+
+
+def _tell_private(config: Config) -> None:
+    console.print(f"[green]✓[/] Private calls at {config.private_origin}")
+    if not config.private.turn_urls and find_coturn() is None:
+        console.print("[yellow]![/] They need a relay: apt-get install coturn, then start Callseal again")
+    elif not (config.data / "custodian" / "manifests").exists():
+        console.print("  First: callseal private setup --key FILE (a stick of the compliance officer's)")
 
 
 def _console(config: Config) -> str:

@@ -37,6 +37,10 @@ class Witnessing:
         self._log, self._folder, self._witness, self._key = log, folder, witness, key
         self._size = 0
 
+    def witness_key(self) -> CosignatureVerifier:
+        """The witness's verifier key. Raises NotFound before it has started."""
+        return self._key()
+
     async def step(self, now: datetime) -> bool:
         """One round; True where a new cosignature was kept. Raises Unavailable, TamperedError."""
         try:
