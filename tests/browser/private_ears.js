@@ -25,6 +25,15 @@
     }
   };
 
+  globalThis.sockets = [];
+  const RealSocket = WebSocket;
+  globalThis.WebSocket = class extends RealSocket {
+    constructor(...options) {
+      super(...options);
+      sockets.push(this);
+    }
+  };
+
   globalThis.players = [];
   const RealAudio = Audio;
   globalThis.Audio = function (...options) {

@@ -1,5 +1,6 @@
 """A private call as people have it: two Chromiums, coturn, the whole line. Each hears the other, and the wire says nothing more."""
 
+import base64
 import json
 import re
 import time
@@ -7,7 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.browser.conftest import CHROMIUM
 from tests.browser.private_relay import OPUS, TURNSERVER
@@ -155,14 +157,15 @@ def test_after_a_change_of_network_both_are_heard_again_within_three_seconds(sta
 def test_a_lost_signalling_socket_comes_again_and_nothing_of_the_line_is_missing(stage: Stage) -> None:
     customer = stage.customer(stage.invite())
     stage.talk(customer)
-    customer.context.set_offline(True)
-    customer.get_by_role("button", name="Hold").click()
-    customer.wait_for_timeout(300)
-    customer.context.set_offline(False)
-    expect(stage.staff.locator("#talk-words")).to_contain_text("put you on hold", timeout=15_000)
-    customer.get_by_role("button", name="Hold").click()
-    expect(stage.staff.locator("#talk-words")).to_have_text("You are speaking.", timeout=15_000)
+    for page, other in ((customer, stage.staff), (stage.staff, customer)):
+        page.evaluate("sockets.at(-1).close()")
+        page.get_by_role("button", name="Hold").click()
+        expect(other.locator("#talk-words")).to_contain_text("put you on hold", timeout=15_000)
+        page.get_by_role("button", name="Hold").click()
+        expect(other.locator("#talk-words")).to_have_text("You are speaking.", timeout=15_000)
+        assert page.evaluate("sockets.filter((one) => one.readyState === 1).length") == 1 < page.evaluate("sockets.length")
     heard(stage.staff, CUSTOMER_HERTZ)
+    heard(customer, STAFF_HERTZ)
     customer.get_by_role("button", name="Hang up").click()
     assert stage.over(stage.staff) == ("completed", "bye")
 
@@ -173,3 +176,205 @@ def test_the_telephone_is_the_way_out_of_a_call_that_nobody_takes(stage: Stage) 
     stage.staff.get_by_role("button", name="Decline").click()
     assert stage.over(customer) == ("declined", "declined")
     assert customer.get_by_role("link", name=PHONE).get_attribute("href") == f"tel:{PHONE.replace(' ', '')}"
+
+
+def forms(secret: str) -> list[bytes]:
+    """A secret in each spelling it might lie in."""
+    raw = base64.urlsafe_b64decode(secret + "=" * (-len(secret) % 4))
+    spelled = [secret, base64.b64encode(raw).decode(), base64.b64encode(raw).decode().rstrip("="), raw.hex(), raw.hex().upper()]
+    return [raw, *(text.encode() for text in spelled)]
+
+
+def test_the_secret_of_a_link_is_in_no_request_referer_log_or_storage(stage: Stage) -> None:
+    link = stage.invite()
+    kid, psk, call = link.partition("#i.")[2].split(".")
+    asked: list[str] = []
+    customer = stage.customer()
+    for page in (customer, stage.staff):
+        page.on("request", lambda request: asked.append(json.dumps([request.url, request.all_headers(), request.post_data])))
+        page.on("websocket", lambda line: line.on("framesent", lambda text: asked.append(str(text))))
+    customer.goto(link)
+    began = time.monotonic()
+    expect(customer.get_by_role("heading", name="Test Surgery")).to_be_visible()
+    assert customer.url == f"{stage.page_origin}/" and time.monotonic() - began < 1.0
+    stage.talk(customer)
+    heard(customer, STAFF_HERTZ)
+    customer.get_by_role("button", name="Hang up").click()
+    assert stage.over(stage.staff) == ("completed", "bye")
+    customer.wait_for_timeout(100)
+    assert len(asked) > 8 and not [item for item in asked if any(form in item.encode() for form in forms(psk))]
+    assert not [item for item in asked if kid in item and f"{stage.page_origin}/" in item.split('"')[1]], "nor the key's hash"
+    assert not [item for item in asked if '"referer"' in item.lower() and stage.page_origin in item]
+    kept = customer.evaluate(
+        """async () => JSON.stringify([{ ...localStorage }, { ...sessionStorage }, document.cookie, await indexedDB.databases(),
+             await caches.keys(), history.state, performance.getEntriesByType("resource").map((one) => one.name), document.documentElement.outerHTML])"""
+    )
+    assert not any(form in kept.encode() for form in forms(psk)) and json.loads(kept)[:5] == [{}, {}, "", [], []]
+    found = [path for path in stage.stack.data.rglob("*") if path.is_file() and any(form in path.read_bytes() for form in forms(psk))]
+    assert found == [] and psk not in stage.stack.logs()
+    stored = stage.staff.evaluate(KEPT_BY_STAFF)
+    assert not any(form in stored.encode() for form in forms(psk)), "the staff's browser makes it anew, and keeps it nowhere"
+    assert call in stored, "the control: this is where it would be"
+
+
+KEPT_BY_STAFF = """async () => {
+  const database = await new Promise((resolve) => { const asked = indexedDB.open("callseal-private"); asked.onsuccess = () => resolve(asked.result); });
+  const all = {};
+  for (const name of database.objectStoreNames) {
+    const asked = database.transaction(name).objectStore(name).getAll();
+    all[name] = await new Promise((resolve) => (asked.onsuccess = () => resolve(asked.result)));
+  }
+  const keys = [];
+  for (const value of all.keys.flatMap((one) => (one instanceof CryptoKey ? [one] : Object.values(one).filter((item) => item instanceof CryptoKey)))) {
+    const formats = value.type === "secret" ? ["raw", "jwk"] : ["pkcs8", "jwk"];
+    for (const format of formats) keys.push(await crypto.subtle.exportKey(format, value).then(() => "given out", (error) => error.name));
+  }
+  database.close();
+  return JSON.stringify([all, keys, { ...localStorage }, { ...sessionStorage }]);
+}"""
+
+
+def test_no_script_can_take_the_keys_of_the_staffs_browser(stage: Stage) -> None:
+    stage.invite()
+    _, keys, local, session = json.loads(stage.staff.evaluate(KEPT_BY_STAFF))
+    assert len(keys) == 4 and set(keys) == {"InvalidAccessError"} and local == session == {}
+
+
+def test_a_link_works_once(stage: Stage) -> None:
+    link = stage.invite()
+    customer = stage.customer(link)
+    stage.start(customer)
+    customer.get_by_role("button", name="Decline").click()
+    assert stage.over(customer) == stage.over(stage.staff) == ("declined", "declined")
+    again = stage.customer(link)
+    again.get_by_role("button", name="Call", exact=True).click()
+    assert stage.over(again) == ("expired", "used")
+    expect(again.locator("section:visible")).to_contain_text("Ask for a new one")
+
+
+def test_a_link_that_is_not_whole_or_names_another_business_is_explained(stage: Stage) -> None:
+    link = stage.invite()
+    bare = stage.customer(link.partition("#")[0])
+    expect(bare.get_by_role("heading", name="This link is not whole")).to_be_focused()
+    cut = stage.customer(link[:-5])
+    assert stage.over(cut) == ("expired", "link-damaged")
+    head, _, tail = link.partition("#i.")
+    other = stage.customer(f"{head}#i.{'A' * 43}{tail[43:]}")
+    assert stage.over(other) == ("identity", "root-unknown")
+
+
+def test_the_secret_of_another_link_proves_nobody(stage: Stage) -> None:
+    one, two = stage.invite(), stage.invite()
+    head, kid, _, call = re.match(r"(.*#i)\.([^.]*)\.([^.]*)\.([^.]*)$", one).groups()  # type: ignore[union-attr]
+    began = time.monotonic()
+    customer = stage.customer(f"{head}.{kid}.{two.split('.')[-2]}.{call}")
+    customer.get_by_role("button", name="Call", exact=True).click()
+    stage.staff.get_by_role("button", name="Answer").click()
+    assert stage.over(customer) == ("identity", "mac") and stage.over(stage.staff) == ("identity", "mac")
+    assert stage.relay.way.voice(began) == []
+
+
+def test_whoever_comes_by_the_public_link_compares_four_signs(stage: Stage) -> None:
+    kid = stage.invite().partition("#i.")[2].split(".")[0]
+    customer = stage.customer(f"{stage.page_origin}/#p.{kid}")
+    stage.talk(customer)
+    shown = [page.locator(".sas:visible").inner_text() for page in (customer, stage.staff)]
+    assert shown[0] == shown[1] and re.fullmatch("[0-9A-HJKMNP-TV-Z]{4}", shown[0])
+    customer.get_by_role("button", name="Hang up").click()
+    assert stage.over(stage.staff) == ("completed", "bye")
+
+
+def test_one_tab_rings_and_another_may_take_over(stage: Stage) -> None:
+    second = stage.staff.context.new_page()
+    second.goto(stage.staff.url)
+    expect(second.get_by_role("heading", name="Private calls are open in another tab")).to_be_visible()
+    second.get_by_role("button", name="Use this tab instead").click()
+    expect(second.locator("#line")).to_contain_text("Ready")
+    expect(stage.staff.get_by_role("heading", name="Private calls are open in another tab")).to_be_visible()
+    second.close()
+    stage.staff.get_by_role("button", name="Use this tab instead").click()
+    expect(stage.staff.locator("#line")).to_contain_text("Ready")
+    customer = stage.customer(stage.invite())
+    stage.talk(customer)
+    customer.get_by_role("button", name="Hang up").click()
+    assert stage.over(stage.staff) == ("completed", "bye")
+
+
+def look(page: Page, name: str, complaints: list[str]) -> None:
+    """No accessibility violation, no sideways scroll, at 320 and 1440 pixels; nothing minded before axe wrote to the page."""
+    assert complaints == [], f"{name}: {complaints}"
+    before = page.viewport_size
+    for width in (1440, 320):
+        page.set_viewport_size({"width": width, "height": 900})
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= width, f"{name}: {wide} px wide at {width} px"
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{name} at {width} px: {found.generate_report()}"
+    page.set_viewport_size(before)  # type: ignore[arg-type]
+    complaints.clear()
+
+
+def test_no_state_of_either_page_has_a_violation_and_each_says_what_it_is(stage: Stage) -> None:
+    customer = stage.customer(color_scheme="dark", reduced_motion="reduce")
+    minded: list[str] = stage.complaints
+
+    def at(state: str) -> None:
+        heading = customer.locator(f"section[data-state={state}] h1")
+        expect(heading).to_be_focused()
+        assert heading.inner_text() in customer.title(), "the tab says where one is"
+        look(customer, state, minded)
+
+    customer.goto(stage.page_origin)
+    at("incomplete")
+    customer.goto("about:blank")
+    customer.goto(stage.invite())
+    look(stage.staff, "link", minded)
+    customer.get_by_text("Try your microphone first").click()
+    customer.get_by_text("What this page can promise").click()
+    customer.get_by_role("button", name="Try the microphone").click()
+    expect(customer.locator("#heard")).to_contain_text("it heard you", timeout=10_000)
+    customer.locator("section[data-state=welcome] h1").focus()
+    at("welcome")
+    customer.get_by_role("button", name="Call", exact=True).click()
+    expect(stage.staff.get_by_role("heading", name="A customer is calling")).to_be_focused()
+    at("ringing")
+    assert customer.locator(".pulse").evaluate("(one) => getComputedStyle(one).animationName") == "none", "reduced motion"
+    look(stage.staff, "ring", minded)
+    stage.staff.get_by_role("button", name="Answer").click()
+    expect(customer.locator("section[data-state=answer] h1")).to_be_focused()
+    assert customer.locator("#status").inner_text().startswith(f"{ROLE} at Test Surgery is there. Not recorded.")
+    at("answer")
+    customer.get_by_role("button", name="Answer").click()
+    expect(stage.staff.locator("#talk-words")).to_have_text("You are speaking.")
+    at("talk")
+    look(stage.staff, "talk", minded)
+    customer.get_by_role("button", name="Hang up").click()
+    at("over")
+    stage.over(stage.staff)
+    look(stage.staff, "over", minded)
+
+
+def test_a_whole_call_by_keyboard_alone(stage: Stage) -> None:
+    customer = stage.customer(stage.invite())
+
+    def press(page: Page, name: str) -> None:
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            if page.evaluate("document.activeElement?.dataset?.do") == name:
+                assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", f"{name}: no visible focus"
+                page.keyboard.press("Enter")
+                return
+        raise AssertionError(f"{name}: not reached by Tab")
+
+    expect(customer.locator("section[data-state=welcome] h1")).to_be_focused()
+    press(customer, "call")
+    expect(stage.staff.get_by_role("heading", name="A customer is calling")).to_be_focused()
+    press(stage.staff, "answer")
+    expect(customer.locator("section[data-state=answer] h1")).to_be_focused()
+    press(customer, "answer")
+    expect(stage.staff.locator("#talk-words")).to_have_text("You are speaking.")
+    expect(customer.locator("#talk-words")).to_have_text("You are speaking.")
+    press(customer, "mute")
+    expect(customer.get_by_role("button", name="Mute")).to_have_attribute("aria-pressed", "true")
+    press(customer, "hang-up")
+    assert stage.over(stage.staff) == ("completed", "bye")

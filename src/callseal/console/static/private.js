@@ -16,6 +16,7 @@ import { Signal, socketUrl } from "/static/call/signal.js";
 
 const LIFE_MS = 30_000;
 const LOOK_MS = 5000;
+const KEPT_AFTER_MS = [0, 1000, 5000]; // the server writes down that a call was once it is over
 const TALKING = {
   proving: "Proving to each other who you are …",
   waiting: "The customer sees who you are, and answers …",
@@ -153,7 +154,7 @@ function finish(reason) {
   fillIn({ title: TITLES[outcomeOf(reason)], words: reason === "bye" ? "Nothing was recorded." : wordsOf(reason), code: reason === "bye" ? "" : `Reason: ${reason}`, time: "" });
   find("#over h2").focus();
   showInvitations().catch(complain);
-  showCalls().catch(complain);
+  for (const wait of KEPT_AFTER_MS) setTimeout(() => showCalls().catch(complain), wait);
 }
 
 async function showInvitations() {
