@@ -33,6 +33,18 @@ def merge(results: Sequence[Counts]) -> dict[str, Any]:
 PARSERS = ("sip", "multipart", "sdp", "metadata", "rtp", "srtcp")
 
 FIGURES: dict[str, Figure] = {
+    "srtp": Figure(
+        promise="a million random and mangled packets, and their reports: libsrtp and we take the same, with the same payloads",
+        module="srtp",
+        arguments={"packets": 1_000_000},
+        holds=lambda counts: (
+            counts["packets"] >= 1_000_000
+            and counts["disagreements"] == 0
+            and counts["mangled"] >= 90_000
+            and counts["rollovers"] >= 12
+            and counts["reports"] >= 10_000
+        ),
+    ),
     "fuzz": Figure(
         promise="ten minutes of the processor for each parser: no error let out, nothing slow, no growth",
         module="fuzz",
