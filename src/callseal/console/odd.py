@@ -13,7 +13,7 @@ from callseal.sip.oddities import ODDITIES, Weight
 from callseal.store.oddities import list_oddities
 from callseal.web.guards import READERS
 
-WEIGHTS = {Weight.ALARM: "look at this", Weight.LESS: "less is known of the call", Weight.NOTE: "harmless"}
+WEIGHTS = {Weight.ALARM: "look at this", Weight.LESS: "less is known", Weight.NOTE: "harmless"}
 """In words, the weightiest first."""
 
 router = APIRouter()
