@@ -20,6 +20,7 @@ from callseal.model.message import MessageDecoder, encode_message, refuse, reply
 from callseal.net.admission import draw_word
 from callseal.net.authority import ensure_authority, issue_client
 from callseal.store.events import EventWriter, read_events
+from callseal.store.memory_log import MemoryLog, make_memory_files
 
 KEY_BYTES = {"AEAD_AES_256_GCM": 44, "AEAD_AES_128_GCM": 28, "AES_CM_128_HMAC_SHA1_80": 30, "AES_CM_128_HMAC_SHA1_32": 30}
 
@@ -199,14 +200,16 @@ class Rig:
 
 
 @asynccontextmanager
-async def running(folder: Path, start_media: bool = True, host: str = "127.0.0.1") -> AsyncIterator[Rig]:
+async def running(
+    folder: Path, start_media: bool = True, host: str = "127.0.0.1", memory: MemoryLog | None = None
+) -> AsyncIterator[Rig]:
     config = Config(data=folder, sip=Sip(port=0), media=Media())
     for name in ("tls", "peers", "run", "events"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     ensure_authority(folder / "tls", folder / "peers", server_name="localhost", now=datetime.now(UTC))
     media = FakeMedia(config.media_socket(0))
     with EventWriter(folder / "events", "sip") as events:
-        daemon = SipDaemon(config, events)
+        daemon = SipDaemon(config, events, memory or MemoryLog(make_memory_files("sip")))
         daemon.server.open(host, 0)
         if start_media:
             await media.start()

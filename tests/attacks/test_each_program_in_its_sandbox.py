@@ -41,6 +41,7 @@ def tries(act):
 
 def betray(self, address):
     custodian = data / "custodian"
+    kept = Path("/proc") / sys.argv[7] / "fd"
     files = [Path(path) for path in json.loads(sys.argv[6])]
     def ask(kind, **fields):
         with BlockingKeyring(data / "run" / "custodian.sock", timeout_seconds=5) as keyring:
@@ -49,6 +50,7 @@ def betray(self, address):
                "reason_class": "complaint", "reason": "because I say so", "case": "", "nonce": "AAAA"}
     sys.__stdout__.write(json.dumps({
         "list": tries(lambda: os.listdir(custodian)),
+        "memory": tries(lambda: [path.read_bytes() for path in kept.iterdir() if "memfd" in os.readlink(path)]),
         "read": [tries(path.read_bytes) for path in files],
         "write": tries(lambda: (custodian / "planted").write_bytes(b"x")),
         "log": tries(lambda: (data / "log" / "checkpoint").write_bytes(b"forged")),
@@ -84,8 +86,10 @@ def _betray(stack: Stack, name: str, recording: str, how: str, folder: Path) -> 
                 (own / part / path.name).write_bytes(path.read_bytes())
     file = folder / "callseal.toml"
     file.write_text(f'data = "{own}"\n[sip]\nport = 0\n[web]\nport = 0\n', encoding="utf-8")
+    assert stack.process is not None
+    supervisor = stack.process.pid
     done = subprocess.run(
-        [sys.executable, "-c", TRAITOR, name, str(stack.data), recording, how, str(file), json.dumps(keys)],
+        [sys.executable, "-c", TRAITOR, name, str(stack.data), recording, how, str(file), json.dumps(keys), str(supervisor)],
         capture_output=True, text=True, timeout=60, check=False, env=dict(os.environ, OPENBLAS_NUM_THREADS="1"),
     )  # fmt: skip
     assert done.stdout.startswith("{"), done.stdout + done.stderr
@@ -96,7 +100,7 @@ def _betray(stack: Stack, name: str, recording: str, how: str, folder: Path) -> 
 def test_its_program_reads_no_key_and_opens_nothing(stack: Stack, sealed: str, name: str, short_folder: Path) -> None:
     denied_before = _openings(stack)
     seen = _betray(stack, name, sealed, "confined", short_folder)
-    assert seen["list"] == "PermissionError"
+    assert (seen["list"], seen["memory"]) == ("PermissionError", "PermissionError")
     assert set(seen["read"]) == {"PermissionError"}  # type: ignore[call-overload]
     assert seen["write"] == "PermissionError"
     assert seen["log"] == "PermissionError"
@@ -110,7 +114,7 @@ def test_outside_its_sandbox_the_same_program_reads_the_key_file(
     stack: Stack, sealed: str, name: str, short_folder: Path
 ) -> None:
     seen = _betray(stack, name, sealed, "free", short_folder)
-    assert seen["list"] == "got list"
+    assert (seen["list"], seen["memory"]) == ("got list", "got list")
     assert set(seen["read"]) == {"got bytes"}  # type: ignore[call-overload]
 
 

@@ -25,7 +25,7 @@ SAMPLES = {
     "range": [0, 1000], "reason": "bye", "reason_class": "complaint", "request": DIGEST, "role": "compliance_officer",
     "root": DIGEST, "row_sha256": DIGEST, "size": 7, "started_at": "2026-11-24T07:03:00.000Z", "state": "ended", "status": 488,
     "suite": "MLKEM768-X25519, HKDF-SHA256, AES-256-GCM", "until": "2026-12-01T00:00:00.000Z", "vkey_sha256": DIGEST, "weaker": False,
-    "what": RECORDING, "who": PERSON, "why": "no_role", "witness": "0a1b2c3d",
+    "same_call_as": "00112233445566778899aabbccddeeff", "what": RECORDING, "who": PERSON, "why": "no_role", "witness": "0a1b2c3d",
 }  # fmt: skip
 
 

@@ -154,7 +154,7 @@ def test_no_page_has_an_accessibility_violation_a_policy_violation_or_a_sideways
     page.goto(f"{console.url}/signin")
     check("signin")
     enrol(page, console)
-    for path in ("/calls", "/exports", "/log", "/health", "/people", "/terminal", f"/calls/{recording}"):
+    for path in ("/calls", "/exports", "/log", "/odd", "/health", "/people", "/terminal", f"/calls/{recording}"):
         page.goto(console.url + path)
         check(path)
     open_call(page, console, recording)

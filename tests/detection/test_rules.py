@@ -46,6 +46,10 @@ CASES: dict[str, tuple[View, View]] = {
         of(seen("Gap", from_ms=0, to_ms=2001, why="no packets")),
         of(seen("Gap", from_ms=0, to_ms=2000, why="no packets")),
     ),
+    "metadata_lost": (
+        of(seen("OddityNoticed", source="sip", peer="office", odd=["type-without-xml", "metadata-malformed"])),
+        of(seen("OddityNoticed", source="sip", peer="office", odd=["type-without-xml", "metadata-missing"])),
+    ),
     "no_bye": (of(seen("CallEnded", reason="signalling_lost")), of(seen("CallEnded", reason="bye"))),
     "part_interrupted": (of(seen("PartInterrupted", part=0)), of(seen("PartEnded", part=0, reason="bye"))),
     "custodian_away": (

@@ -123,6 +123,19 @@ def test_after_a_restart_the_rollover_counter_is_found(sender: Sender) -> None:
     assert len(unprotect(resumed, [sender.protect(b"now") for _ in range(5)])) == 5
 
 
+def test_what_was_accepted_before_a_restart_is_not_accepted_again(sender: Sender) -> None:
+    first = _receiver(sender)
+    before = [sender.protect(bytes([n])) for n in range(40)]
+    unprotect(first, before)
+    heard = first.highest_of(0)
+    unaware = _receiver(sender, resume=True)
+    assert len(unprotect(unaware, before)) == 40, "the control: without what was heard, an old packet passes for a new one"
+    second = _receiver(sender, resume=True, heard=heard)
+    now = [sender.protect(b"now") for _ in range(3)]
+    assert [payloads_of(unprotect(second, batch)) for batch in (before, now, before)] == [[], [b"now"] * 3, []]
+    assert second.highest_of(0) == {sender.ssrc: max(heard.values()) + 3}
+
+
 def test_a_new_ssrc_is_taken_once_its_tag_verifies_and_the_old_one_stays_closed_to_replays(sender: Sender) -> None:
     receiver = _receiver(sender)
     old = sender.protect(b"old")

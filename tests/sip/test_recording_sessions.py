@@ -164,10 +164,10 @@ def test_a_live_recording_is_reopened_as_its_next_part_on_its_ports_with_its_new
     recording, tag = desk.call()
     desk.answer(desk.say(rig.request("INVITE", "c1", 2, rig.sdp(), tag)))
     newest = desk.recorder.sessions.dialogs.recorded_as(recording).plan.streams[0].as_message("127.0.0.1", "unknown")["key"]
-    order = desk.recorder.reopen(recording)
+    order = desk.recorder.attach(recording, False)
     assert (order.request["part"], order.request["resume"]) == (1, True)
     assert [stream["port"] for stream in order.request["streams"]] == [20002, 20004] and order.request["streams"][0]["key"] == newest
-    assert desk.recorder.reopen(recording).request["part"] == 2 and desk.recorder.reopen("0" * 32) is None
+    assert desk.recorder.attach(recording, False).request["part"] == 2 and desk.recorder.attach("0" * 32, False) is None
 
 
 def test_no_request_of_another_peer_moves_a_call():

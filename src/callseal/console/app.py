@@ -18,7 +18,22 @@ from fastapi import APIRouter, Depends, FastAPI
 from starlette.requests import Request
 
 from callseal.config.settings import Config
-from callseal.console import call, calls, enrol, export, exports, files, health, listen, log, people, private, signin, terminal
+from callseal.console import (
+    call,
+    calls,
+    enrol,
+    export,
+    exports,
+    files,
+    health,
+    listen,
+    log,
+    odd,
+    people,
+    private,
+    signin,
+    terminal,
+)
 from callseal.console.live import NEWEST, LiveFeed
 from callseal.console.parts import Note, Parts, PrivateDesk
 from callseal.flows.opened import OpenedRecording
@@ -44,7 +59,7 @@ from callseal.web.sessions import Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SWEEP_SECONDS: Final = 5.0
-PAGES: Final = (files, signin, enrol, calls, call, listen, export, exports, terminal, log, people, health, private)
+PAGES: Final = (files, signin, enrol, calls, call, listen, export, exports, terminal, log, odd, people, health, private)
 
 router = APIRouter()
 
@@ -81,6 +96,7 @@ def pages_of(session: Session, *, private: bool = False) -> list[tuple[str, str]
         *((("/private", "Private calls", PRIVATE_CALLERS),) if private else ()),
         ("/exports", "Exports", KEEPERS),
         ("/log", "Log", LOG_READERS),
+        ("/odd", "Odd", READERS),
         ("/health", "Health", READERS),
         ("/people", "People", PEOPLE_KEEPERS),
     )

@@ -9,11 +9,11 @@ from starlette.responses import HTMLResponse
 
 from callseal.console.parts import Parts, parts_of
 from callseal.console.verifier import verify_installation
-from callseal.console.words import STATES, reason_words, role_words, show_call, show_leg
+from callseal.console.words import STATES, reason_words, role_words, show_call, show_leg, show_related
 from callseal.model.call import CallDetail, PartState
 from callseal.model.message import to_text
 from callseal.model.roles import CASE_CLASSES, EXPORT_ENDS, REASON_CLASSES
-from callseal.store.calls import get_call, get_rows
+from callseal.store.calls import get_call, get_rows, list_related
 from callseal.web.guards import NO_AUDIO, READERS
 
 router = APIRouter()
@@ -24,11 +24,13 @@ Recording = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="32 hex d
 def show_page(request: Request, recording: Recording) -> HTMLResponse:
     """The page. Raises NotFound."""
     parts = parts_of(request)
-    detail = find_call(parts, recording)
+    with parts.database.read() as connection:
+        detail = get_call(connection, recording)
+        related = list_related(connection, detail.call)
     call = detail.call
     return parts.pages.show(
         request, "call.html", call=call, state_words=STATES[call.state], stored=is_stored(detail),
-        legs=[show_leg(leg) for leg in call.legs], gaps=detail.gaps,
+        legs=[show_leg(leg) for leg in call.legs], gaps=detail.gaps, related=[show_related(call, other) for other in related],
         reason_classes=REASON_CLASSES, case_classes=CASE_CLASSES, no_audio=NO_AUDIO,
     )  # fmt: skip
 

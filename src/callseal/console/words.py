@@ -68,6 +68,8 @@ def notes_of(call: Call) -> list[str]:
         notes.append("keypad tones withheld")
     if call.counts.failed:
         notes.append("packets refused")
+    if call.twins:
+        notes.append("recorded twice" if call.twins == 1 else f"recorded {call.twins + 1} times")
     if call.held:
         notes.append("held")
     return notes
@@ -99,6 +101,13 @@ def show_leg(leg: Leg) -> dict[str, str]:
         "far_key": NOT_OBSERVED.replace(" ", "-"),
         "far_words": leg.detail or "A recorder sees one leg only.",
     }
+
+
+def show_related(call: Call, other: Call) -> dict[str, Any]:
+    """Another recording that belongs with this one, and how."""
+    is_same = call.is_same_call(other)
+    words = "The same call, recorded once more." if is_same else "Another part of the conversation: it went on in another call."
+    return {"recording": other.recording, "started_at": other.started_at, "length_ms": length_of(other), "words": words}
 
 
 def role_words(role: str | None) -> str:

@@ -20,7 +20,7 @@ from callseal.errors import Conflict, Destroyed, LimitExceeded, NotFound, Reques
 from callseal.model.clock import format_time, parse_time
 from callseal.model.ids import parse_recording_id
 from callseal.model.message import to_bytes, to_text
-from callseal.retention.due import group_of
+from callseal.retention.due import group_of, split_group
 from callseal.vault.expand import wipe
 from callseal.vault.header import PartCore, split_header
 from callseal.vault.message import Kind, split_message
@@ -49,7 +49,9 @@ def adopt_part(custody: Custody, message: dict[str, Any], now: datetime) -> dict
     try:
         meta = _read_meta(core, dek, message.get("meta"))
         started_at = parse_time(meta.get("started_at") or str(message.get("started_at")))
-        group, leaf = _place(custody, recording, str(message.get("class")), started_at)
+        twin = meta.get("same_call_as")
+        twin = twin if FIELDS["same_call_as"](twin) and twin != recording else None
+        group, leaf = _place(custody, recording, str(message.get("class")), started_at, twin)
         key = leaf_key(custody, recording) if before is not None else custody.state.groups[group].tree.leaf(leaf)
         row = seal_row(core.recording, core.part, group, leaf, key, dek).encode()
     finally:
@@ -58,7 +60,7 @@ def adopt_part(custody: Custody, message: dict[str, Any], now: datetime) -> dict
     epoch.waiting = [part for part in epoch.waiting if part != f"{recording}/{core.part}"]
     custody.record(
         "PartAdopted", now, what=recording, part=core.part, header_sha256=digest, row_sha256=hashlib.sha256(row).hexdigest(),
-        epoch=core.epoch, started_at=format_time(started_at), group=group, leaf=leaf,
+        epoch=core.epoch, started_at=format_time(started_at), group=group, leaf=leaf, same_call_as=twin,
     )  # fmt: skip
     kept = {name: value for name, value in meta.items() if name not in _NOT_KEPT}
     tree = custody.state.groups[group].tree if group in custody.state.groups else None
@@ -111,8 +113,13 @@ def _open(custody: Custody, header: bytes, core: PartCore) -> bytearray:
     return open_header(header, epoch.private_key)[1]
 
 
-def _place(custody: Custody, recording: str, recording_class: str, started_at: datetime) -> tuple[str, int]:
-    """Group and leaf of a recording: where its other parts are, or the next leaf of its group."""
+def _place(
+    custody: Custody, recording: str, recording_class: str, started_at: datetime, twin: str | None
+) -> tuple[str, int]:
+    """Group and leaf of a recording: where its other parts are, or the next leaf of its group.
+
+    A call that is recorded twice has both recordings in one group, so that their day is one even across midnight.
+    """
     before = custody.history.recordings.get(recording)
     if before is not None:
         if before.destroyed or (before.group not in custody.state.groups and not is_held(custody, recording)):
@@ -121,6 +128,10 @@ def _place(custody: Custody, recording: str, recording_class: str, started_at: d
     name = group_of(recording_class, started_at)
     if not FIELDS["group"](name):
         raise RequestError("class: expected a short word in lower-case letters")
+    for other in [twin or recording, *custody.history.same_call(twin or recording)]:
+        place = custody.history.recordings.get(other)
+        if place is not None and place.group in custody.state.groups and split_group(place.group)[0] == recording_class:
+            name = place.group
     group = custody.state.groups.get(name)
     if group is None:
         group = custody.state.groups[name] = Group(new_tree())

@@ -29,6 +29,8 @@ class Known:
     messages: dict[int, int] = field(default_factory=dict)
     duration_ms: int | None = None
     destroyed: bool = False
+    same_call_as: str | None = None
+    """The first recording of the same call, where it was recorded twice."""
 
 
 @dataclass
@@ -57,6 +59,7 @@ class History:
         self.exports: dict[int, Export] = {}
         self._entries: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         self._in_group: dict[str, set[str]] = {}
+        self._in_call: dict[str, set[str]] = {}
 
     def take(self, index: int, entry: dict[str, Any]) -> None:
         """Learn one entry of the log, in order."""
@@ -98,6 +101,13 @@ class History:
         """The recordings whose leaf is of a group, in the order of their ids."""
         return sorted(self._in_group.get(group, ()))
 
+    def same_call(self, recording: str) -> list[str]:
+        """The other recordings of the same call that still have a key, in the order of their ids."""
+        known = self.recordings.get(recording)
+        first = (known.same_call_as if known else None) or recording
+        others = {first, *self._in_call.get(first, ())} - {recording}
+        return sorted(other for other in others if other in self.recordings and not self.recordings[other].destroyed)
+
     def entries(self, recording: str) -> list[tuple[int, dict[str, Any]]]:
         """The newest entries about a recording with their numbers in the log, oldest first."""
         return self._entries.get(recording, [])[-ENTRY_LIMIT:]
@@ -109,3 +119,6 @@ class History:
         self._in_group.setdefault(known.group, set()).add(what)
         if kind == "PartAdopted":
             known.headers[entry["part"]] = entry["header_sha256"]
+            if (first := entry.get("same_call_as")) is not None:
+                known.same_call_as = first
+                self._in_call.setdefault(first, set()).add(what)

@@ -205,6 +205,9 @@ def read_recordings(custody: Custody, message: dict[str, Any], action: str) -> d
     }  # fmt: skip
     for recording in recordings:
         known(custody, recording)
+    if action in ("erase", "hold"):
+        twins = [twin for recording in recordings for twin in custody.history.same_call(recording)]
+        asked["recordings"] = list(dict.fromkeys([*recordings, *twins]))  # a call recorded twice is kept and destroyed as one
     if action == "hold" and not asked["case"]:
         raise RequestError("case: expected a reference for the hold")
     if action == "release":

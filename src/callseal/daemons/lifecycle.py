@@ -22,8 +22,12 @@ from callseal.daemons.landlock import restrict
 from callseal.daemons.log import set_up_log
 from callseal.daemons.process import die_with_parent, forbid_dumps, lock_memory
 from callseal.store.files import write_atomic
+from callseal.store.memory_log import MemoryLog, make_memory_files
 
 READY_FD = "CALLSEAL_READY_FD"
+KEPT_FDS = "CALLSEAL_KEPT_FDS"
+"""Two memory files of the supervisor's, as `A,B`."""
+_FIRST_LISTEN_FD = 3
 _SYSTEM = ("/usr", "/lib", "/lib64", "/etc", "/proc", "/sys/devices/system/cpu", "/dev/urandom", "/dev/random")
 
 
@@ -54,6 +58,19 @@ class Lifecycle:
         readable = [*(Path(path) for path in system if Path(path).exists()), *(path for path in read if path.exists())]
         self.landlock = restrict(readable, [*write, Path("/dev/null")], listen=listen, connect=connect)
         self.log.info("confined", landlock=self.landlock, memory_locked=self.memory_locked)
+
+    def open_memory(self) -> MemoryLog:
+        """Memory that outlives this process: of the supervisor, of systemd's file descriptor store, or, alone, its own."""
+        if handed := os.environ.pop(KEPT_FDS, ""):
+            first, second = (int(number) for number in handed.split(","))
+            return MemoryLog((first, second))
+        names = os.environ.pop("LISTEN_FDNAMES", "").split(":")
+        if os.environ.pop("LISTEN_PID", "") == str(os.getpid()) and names[:2] == ["memory-a", "memory-b"]:
+            return MemoryLog((_FIRST_LISTEN_FD, _FIRST_LISTEN_FD + 1))
+        files = make_memory_files(self.name)
+        for name, file in zip(("memory-a", "memory-b"), files, strict=True):
+            _notify_systemd(f"FDSTORE=1\nFDNAME={name}".encode(), file)
+        return MemoryLog(files)
 
     def ready(self, address: str) -> None:
         """Publish where this daemon is reached (`host:port` or a socket's path) in `run/NAME.address`, and say READY."""
@@ -91,10 +108,11 @@ def start(name: str, config: Config) -> Lifecycle:
     return lifecycle
 
 
-def _notify_systemd(state: bytes) -> None:
+def _notify_systemd(state: bytes, *files: int) -> None:
+    """sd_notify(3), and with a file sd_pid_notify_with_fds(3)."""
     target = os.environ.get("NOTIFY_SOCKET", "")
     if not target:
         return
     address = "\0" + target[1:] if target.startswith("@") else target
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
-        notifier.sendto(state, address)
+        socket.send_fds(notifier, [state], list(files), 0, address)

@@ -10,6 +10,7 @@ sealing card no recording is opened; a call that signalling lost is ended `ORPHA
 """
 
 import asyncio
+import json
 import os
 import resource
 import time
@@ -27,11 +28,12 @@ from callseal.errors import CallsealError, LimitExceeded, RequestError, Unavaila
 from callseal.flows.record import FLUSH_MS, Recorder
 from callseal.flows.recording import MAX_STREAMS, Recording, VoiceStream, encode_meta
 from callseal.model.clock import parse_time
-from callseal.model.ids import parse_recording_id
+from callseal.model.ids import RecordingId, parse_recording_id
 from callseal.model.message import Message
 from callseal.net.control_server import ControlServer
 from callseal.net.udp_batch import PortPair, UdpBatch, open_pair
 from callseal.store.events import EventWriter, read_events
+from callseal.store.memory_log import MemoryLog
 from callseal.store.spool import SpoolWriter
 
 WAKE_MS = 197
@@ -52,7 +54,7 @@ def now_ms() -> int:
 class MediaDaemon:
     """One worker: sockets, recorder, spool, events."""
 
-    def __init__(self, config: Config, source: str, instance: str, events: EventWriter) -> None:
+    def __init__(self, config: Config, source: str, instance: str, events: EventWriter, memory: MemoryLog) -> None:
         self._config, self._source, self.instance, self._events = config, source, instance, events
         self._log = structlog.get_logger()
         self._loop = asyncio.get_running_loop()
@@ -65,6 +67,7 @@ class MediaDaemon:
         self._sockets: list[tuple[int, int]] = []
         self._rtcp_sockets: list[tuple[int, int]] = []
         self._before = _last_life(config, source, events.last)
+        self._memory = memory
         self._wakes = 0
         self._late_ms: deque[int] = deque(maxlen=3000)
         self._written = 0
@@ -128,6 +131,8 @@ class MediaDaemon:
                 number = self.recorder.table.take_number()
                 pairs[number] = self._bind(stream)
                 streams.append(VoiceStream.read(number, stream))
+            if request.get("resume"):
+                self._remind(recording_id, streams)
             recording = Recording(recording_id, part, streams, meta, opened_ms)
             recording.connection = connection
             self.recorder.open(recording, now_ms(), sealed_ms if request.get("resume") else None)
@@ -167,9 +172,22 @@ class MediaDaemon:
         for stream in recording.streams:
             self._pairs.pop(stream.number).close()
         self._list_sockets()
+        self._memory.remove(recording.id)
         with suppress(TimeoutError):
             await asyncio.wait_for(ended.wait(), CLOSE_SECONDS)
         return {"sealed_through_ms": recording.sealed_through_ms, **counts}
+
+    def _remind(self, recording: RecordingId, streams: list[VoiceStream]) -> None:
+        """What the worker before this one had accepted of these streams: none of it counts again."""
+        if kept := self._memory.items().get(recording):
+            for stream, heard in zip(streams, json.loads(kept), strict=False):
+                stream.heard = {int(ssrc): int(index) for ssrc, index in heard.items()}
+
+    def _remember(self) -> None:
+        """Keep each live stream's place in SRTP's replay lists, for a successor (RFC 3711 section 3.3.2)."""
+        for recording in self.recorder.recordings.values():
+            with suppress(LimitExceeded):
+                self._memory.put(recording.id, json.dumps(self.recorder.heard(recording)).encode())
 
     def _status(self) -> Message:
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -199,6 +217,7 @@ class MediaDaemon:
         for chunk in self._udp.drain(self._rtcp_sockets):
             self.recorder.reports.take(*chunk)
         self.recorder.flush(began)
+        self._remember()
         for recording in list(self.recorder.recordings.values()):
             if recording.connection == 0 and self.recorder.silent_ms(recording, began) > ORPHAN_MS:
                 self._spawn(self._close(recording, "signalling_lost"))
@@ -267,7 +286,7 @@ async def serve(lifecycle: Lifecycle) -> int:
     """Work until told to stop."""
     config, source, instance = lifecycle.config, "media-0", os.urandom(8).hex()
     with EventWriter(config.data / "events", source) as events:
-        daemon = MediaDaemon(config, source, instance, events)
+        daemon = MediaDaemon(config, source, instance, events, lifecycle.open_memory())
         lifecycle.confine(
             read=[config.data / "cards", config.data / "log"],
             write=[config.data / "spool" / source, config.data / "events" / source, config.run],

@@ -5,6 +5,7 @@
 3. Reports become numbered events, made durable together once a second.
 4. On the control socket the operator asks for a drain, and how it stands (`sip_control`).
 5. When the media worker has been restarted, every live recording is opened again as its next part.
+6. What changed in a dialog is kept in memory that outlives this process before anything is answered; its successor takes it up.
 
 The custodian and the database are not needed here. Personal data goes to media only, inside `meta`.
 """
@@ -23,14 +24,16 @@ import structlog
 from callseal.config.settings import Config
 from callseal.daemons.lifecycle import Lifecycle, start
 from callseal.daemons.sip_control import SipControl
-from callseal.errors import CallsealError, ConfigError, InternalError, Unavailable
+from callseal.errors import CallsealError, ConfigError, InternalError, LimitExceeded, Unavailable
 from callseal.net.media_client import MediaClient
 from callseal.net.sip_server import Limits, Message, SipServer
 from callseal.net.tls import PeerBook
 from callseal.sip.exchange import CloseMedia, Connection, OpenMedia, Output, Report, Send, UpdateMedia, UpdateMeta
 from callseal.sip.recorder import Recorder
 from callseal.sip.signalling import SignallingWatch
+from callseal.sip.snapshot import read_dialog, write_dialog
 from callseal.store.events import EventWriter
+from callseal.store.memory_log import MemoryLog
 
 Order = OpenMedia | UpdateMedia | UpdateMeta | CloseMedia
 
@@ -46,7 +49,7 @@ LIMITED = ("PeerRefused", "BadRequest")
 class SipDaemon:
     """The recorder and what it acts through."""
 
-    def __init__(self, config: Config, events: EventWriter) -> None:
+    def __init__(self, config: Config, events: EventWriter, memory: MemoryLog) -> None:
         self._log = structlog.get_logger()
         self._events = events
         self._recorder = Recorder(config.media.host, config.sip.max_dialogs)
@@ -61,6 +64,8 @@ class SipDaemon:
         self._suppressed: dict[str, int] = {}
         self._recent: dict[str, deque[float]] = {kind: deque(maxlen=REFUSALS_PER_MINUTE) for kind in LIMITED}
         self._signalling = SignallingWatch()
+        self._memory = memory
+        self._take_up()
 
     def start_tasks(self) -> None:
         """Begin to serve."""
@@ -116,7 +121,31 @@ class SipDaemon:
                 found = dialog.peer
         return found
 
+    def _take_up(self) -> None:
+        """Lead on the dialogs that a process before this one has left."""
+        for key, data in self._memory.items().items():
+            try:
+                self._recorder.sessions.restore(read_dialog(data))
+            except InternalError as error:
+                self._log.error("dialog not taken up", why=str(error))
+                self._memory.remove(key)
+        if live := len(self._recorder.sessions.dialogs):
+            self._log.warning("dialogs taken up", dialogs=live)
+
+    def _remember(self) -> None:
+        """Keep what has changed, for a successor."""
+        for recording, dialog in self._recorder.sessions.dialogs.take_touched():
+            key = bytes.fromhex(recording)
+            if dialog is None:
+                self._memory.remove(key)
+                continue
+            try:
+                self._memory.put(key, write_dialog(dialog))
+            except LimitExceeded as error:
+                self._log.error("dialog not remembered", recording=recording, why=str(error))
+
     def _carry_out(self, outputs: list[Output]) -> None:
+        self._remember()
         for output in outputs:
             match output:
                 case Send():
@@ -169,15 +198,16 @@ class SipDaemon:
         self._carry_out(self._recorder.media_answered(recording, ports, datetime.now(UTC)))
 
     async def _on_media(self) -> None:
-        """The line to media stands (again): open again what it no longer knows. Where this fails, the line is tried again."""
+        """The line to media stands (again): say what goes on, and open again what it no longer knows. Where this fails, the line
+        is tried again."""
         live = [dialog.recording for dialog in self._recorder.sessions.dialogs.all()]
         if not live:
             return
         status = await self.media.request("media.status")
         known = {entry.get("recording") for entry in status.get("recordings", [])}
         for recording in live:
-            if recording not in known and (order := self._recorder.reopen(recording)) is not None:
-                self._order(order)
+            if (order := self._recorder.attach(recording, recording in known)) is not None:
+                self._carry_out([order])
 
     async def _refresh(self) -> None:
         """Changed certificates and peers are taken up without a restart; calls that are up go on."""
@@ -241,7 +271,7 @@ async def serve(lifecycle: Lifecycle) -> int:
     config = lifecycle.config
     instance = urandom(8).hex()
     with EventWriter(config.data / "events", "sip") as events:
-        daemon = SipDaemon(config, events)
+        daemon = SipDaemon(config, events, lifecycle.open_memory())
         daemon.server.open(config.sip.host, config.sip.port)
         lifecycle.confine(
             read=[config.data / "tls", config.data / "peers"], write=[config.data / "events" / "sip", config.run]

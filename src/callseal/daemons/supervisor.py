@@ -1,6 +1,7 @@
 """The supervisor: starts every daemon in order, waits until each is ready, restarts what dies, stops all cleanly.
 
-It holds no key and reads no recording; it is the parent, so that nothing outlives it (PR_SET_PDEATHSIG).
+It reads no key and no recording; it is the parent, so that nothing outlives it (PR_SET_PDEATHSIG). For `sip` and `media` it holds
+memory files open, which it never reads: what a killed one left there (dialogs, replay state) its successor takes up.
 Invariants: one supervisor for each data folder (flock); a daemon that dies is restarted with a growing pause, for ever;
 stopping is in reverse order, and a daemon that does not end in time is killed.
 """
@@ -19,17 +20,20 @@ from pathlib import Path
 from typing import IO
 
 from callseal.config.settings import Config
-from callseal.daemons.lifecycle import READY_FD
+from callseal.daemons.lifecycle import KEPT_FDS, READY_FD
+from callseal.daemons.process import forbid_dumps
 from callseal.daemons.turn import find_coturn
 from callseal.errors import Conflict, Unavailable
 from callseal.model.clock import format_time
 from callseal.store.files import write_atomic
+from callseal.store.memory_log import make_memory_files
 
 READY_SECONDS = 30.0
 STOP_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 10.0
 START_TRIES = 3
+REMEMBERED = ("sip", "media")
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -75,6 +79,7 @@ class Supervisor:
         self._config_file = config_file
         self._tell = tell
         self._children = {name: Child(name) for name in order_of(config)}
+        self._kept = {name: make_memory_files(name) for name in REMEMBERED}
         self.stopping = asyncio.Event()
 
     def pid(self, name: str) -> int | None:
@@ -84,6 +89,7 @@ class Supervisor:
 
     async def run(self, on_ready: Callable[[], object] | None = None) -> int:
         """Start all, keep all, and on `stopping` end all; returns the exit code."""
+        forbid_dumps()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stopping.set)
@@ -142,12 +148,15 @@ class Supervisor:
         receiver, sender = os.pipe()
         environment = dict(os.environ, **dict.fromkeys(_THREADS, "1"), **{READY_FD: str(sender)})
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
+        kept = self._kept.get(child.name, ())
+        if kept:
+            environment[KEPT_FDS] = ",".join(map(str, kept))
         with self._log_path(child).open("ab") as log:
             try:
                 child.process = await asyncio.create_subprocess_exec(
                     sys.executable, "-m", "callseal.daemons", child.name, "--config", str(self._config_file),
                     stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
-                    pass_fds=(sender,), start_new_session=True,
+                    pass_fds=(sender, *kept), start_new_session=True,
                 )  # fmt: skip
             finally:
                 os.close(sender)

@@ -241,6 +241,10 @@ class Recorder:
         through = recording.sealed_through_ms
         return {"recording": recording.name, "part": recording.part, "sealed_through_ms": through, "streams": streams}
 
+    def heard(self, recording: Recording) -> list[dict[int, int]]:
+        """By stream, and in it by SSRC: the highest SRTP index accepted; what keeps a successor from accepting it again."""
+        return [self.receiver.highest_of(stream.number) for stream in recording.streams]
+
     def silent_ms(self, recording: Recording, now_ms: int) -> int:
         """How long no stream of it has had a packet."""
         last = max(int(self.table.last_ms[stream.number]) for stream in recording.streams)
@@ -392,7 +396,7 @@ class Recorder:
 
     def _add_stream(self, recording: Recording, stream: VoiceStream, owner: int, now_ms: int, resume: bool) -> None:
         number = stream.number
-        self.receiver.add_stream(number, stream.suite, stream.key, mki_bytes=stream.mki_bytes, resume=resume)
+        self.receiver.add_stream(number, stream.suite, stream.key, mki_bytes=stream.mki_bytes, resume=resume, heard=stream.heard)
         is_first = any(stream is known for known in recording.streams)
         elapsed = recording.opened_ms if is_first else self.elapsed_ms(recording, now_ms)
         self.reports.set_key(number, stream.suite, stream.key, stream.mki_bytes)

@@ -71,6 +71,8 @@ class VoiceStream:
     event_pts: frozenset[int]
     paused: bool
     seen: list[int] = field(default_factory=list)
+    heard: dict[int, int] = field(default_factory=dict)
+    """By SSRC: the highest SRTP index that a worker before this one had accepted."""
     paused_at_ms: int = -1
     reported_failed: int = 0
     reported_replayed: int = 0

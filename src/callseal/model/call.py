@@ -93,6 +93,12 @@ class Call:
     """The recording that began the conversation (a transfer goes on in another call); its own id for the first."""
     same_call_as: str | None = None
     """The first recording of the same call, where a call is recorded twice; None for the first."""
+    twins: int = 0
+    """How many further recordings of the same call there are, counted at the first."""
+
+    def is_same_call(self, other: "Call") -> bool:
+        """Whether both are recordings of one call."""
+        return (self.same_call_as or self.recording) == (other.same_call_as or other.recording)
 
 
 @dataclass(frozen=True)

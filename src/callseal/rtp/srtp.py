@@ -6,7 +6,7 @@ Invariants: nothing of a source changes before a tag verified; an index is accep
 refused; the number of streams, keys and SSRCs has limits. Nothing depends on a packet's address: only the tag says whose it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final, TypeVar
@@ -42,6 +42,8 @@ class _Key:
     mki_bytes: int
     rocs: range
     slots: dict[int, int] = field(default_factory=dict)
+    heard: dict[int, int] = field(default_factory=dict)
+    """By SSRC: the highest index that a process before this one had accepted."""
 
 
 class SrtpReceiver:
@@ -73,10 +75,19 @@ class SrtpReceiver:
         """By slot: the same SSRC under the key before, whose timestamps go on; -1 for none."""
 
     def add_stream(
-        self, stream: int, suite: str, key: bytes, *, mki_bytes: int = 0, resume: bool = False, session: SessionKeys | None = None
+        self,
+        stream: int,
+        suite: str,
+        key: bytes,
+        *,
+        mki_bytes: int = 0,
+        resume: bool = False,
+        heard: Mapping[int, int] | None = None,
+        session: SessionKeys | None = None,
     ) -> None:
         """Begin a stream with `master key ‖ salt`; with `resume` its rollover counter is found by trial.
 
+        `heard`: `highest_of` this stream in a process before this one: nothing up to there is accepted again.
         `session`: its session keys, where they are known instead of the master key.
 
         Raises NotAcceptable (suite, key length), Conflict (stream in use).
@@ -85,10 +96,16 @@ class SrtpReceiver:
             raise Conflict("stream: expected a free number")
         keys = session or derive_session(find_suite(suite), key)
         new = self._make_key(keys, mki_bytes, RESUME_ROCS if resume else 1)
+        new.heard.update(heard or {})
         self._keys[stream] = [new]
         self._tail[stream] = new.suite.tag_bytes + mki_bytes
         for counter in (self.packets, self.failed, self.replayed, self._lost_before):
             counter[stream] = 0
+
+    def highest_of(self, stream: int) -> dict[int, int]:
+        """By SSRC: the highest index that the newest key of a stream has accepted. Raises NotFound."""
+        newest = self._stream(stream)[0]
+        return {**newest.heard, **{ssrc: int(self._highest[slot]) for ssrc, slot in newest.slots.items()}}
 
     def rekey(self, stream: int, suite: str, key: bytes, *, mki_bytes: int = 0) -> None:
         """A new key beside the old ones, which stay until `drop_old_keys`. Raises NotAcceptable, NotFound, LimitExceeded."""
@@ -246,9 +263,12 @@ class SrtpReceiver:
         ssrc, sequence, start = int(headers.ssrc[row]), int(headers.sequence[row]), int(headers.start[row])
         known = [int(self._highest[key.slots[ssrc]]) for key in keys if ssrc in key.slots]
         hints = [highest + _signed(sequence - highest) >> 16 for highest in known if highest >= 0]
+        hints += [key.heard[ssrc] + _signed(sequence - key.heard[ssrc]) >> 16 for key in keys if ssrc in key.heard]
         for key in keys:
             rocs = hints if ssrc in key.slots else dict.fromkeys([*hints, *key.rocs])
             for roc in rocs:
+                if (roc << 16 | sequence) <= key.heard.get(ssrc, -1):
+                    continue
                 if roc >= 0 and _check(key, packet, start, ssrc, roc << 16 | sequence, tail):
                     parent = next((other.slots[ssrc] for other in keys if ssrc in other.slots), -1)
                     return key.slots[ssrc] if ssrc in key.slots else self._add_slot(key, ssrc, roc << 16 | sequence, parent)
@@ -267,6 +287,9 @@ class SrtpReceiver:
         self._ssrc[slot], self._salt[slot] = ssrc, key.work.salt
         self._highest[slot], self._first[slot], self._received[slot] = index - 1, -1, 0
         self._seen[slot] = -1
+        if ssrc in key.heard:
+            heard = np.arange(max(0, key.heard[ssrc] - REPLAY_WINDOW + 1), key.heard[ssrc] + 1)
+            self._seen[slot, heard % REPLAY_WINDOW] = heard
         return slot
 
     def _release(self, stream: int, key: _Key) -> None:

@@ -136,6 +136,7 @@ class DialogTable:
         self._by_key: dict[tuple[str, str, str], Dialog] = {}
         self._by_recording: dict[str, Dialog] = {}
         self._by_call_id: dict[str, list[Dialog]] = {}
+        self._touched: set[str] = set()
 
     def __len__(self) -> int:
         return len(self._by_key)
@@ -144,11 +145,13 @@ class DialogTable:
         """Take in a dialog that begins."""
         self._by_key[dialog.key] = self._by_recording[dialog.recording] = dialog
         self._by_call_id.setdefault(dialog.call_id, []).append(dialog)
+        self._touched.add(dialog.recording)
 
     def remove(self, dialog: Dialog) -> None:
         """Forget a dialog that has ended."""
         self._by_key.pop(dialog.key, None)
         self._by_recording.pop(dialog.recording, None)
+        self._touched.add(dialog.recording)
         rest = [other for other in self._by_call_id.get(dialog.call_id, []) if other is not dialog]
         if rest:
             self._by_call_id[dialog.call_id] = rest
@@ -157,7 +160,7 @@ class DialogTable:
 
     def find(self, request: Request) -> Dialog | None:
         """The dialog that a request names, whoever sends it."""
-        return self._by_key.get((request.call_id, request.to.tag, request.from_.tag))
+        return self._touch(self._by_key.get((request.call_id, request.to.tag, request.from_.tag)))
 
     def with_call_id(self, call_id: str) -> list[Dialog]:
         """Every dialog with a Call-ID."""
@@ -165,7 +168,17 @@ class DialogTable:
 
     def recorded_as(self, recording: str) -> Dialog | None:
         """The dialog of a recording."""
-        return self._by_recording.get(recording)
+        return self._touch(self._by_recording.get(recording))
+
+    def take_touched(self) -> list[tuple[str, Dialog | None]]:
+        """Every recording whose dialog was handed out since this was last asked, and so may have changed; None where it ended."""
+        touched, self._touched = self._touched, set()
+        return [(recording, self._by_recording.get(recording)) for recording in touched]
+
+    def _touch(self, dialog: Dialog | None) -> Dialog | None:
+        if dialog is not None:
+            self._touched.add(dialog.recording)
+        return dialog
 
     def all(self) -> list[Dialog]:
         """Every live dialog."""

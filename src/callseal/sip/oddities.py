@@ -80,7 +80,7 @@ _TABLE = (
     Oddity("ids-reused", 18, NOTE, "Another call of the same conversation uses the same stream ids.",
            "Ids count within one call only."),
     Oddity("offer-late", 19, NOTE, "The INVITE has no SDP; the offer is ours and ACK answers it.", "Keys stand from the ACK on.",
-           {"cisco-cube": "delayed offer; `early-offer forced` sends SDP in the INVITE",
+           {"cisco-cube": "delayed offer; “early-offer forced” sends SDP in the INVITE",
             "cisco-ucm": "delayed offer; Early Offer support in the SIP profile sends SDP in the INVITE"}),
     Oddity("metadata-in-from", 19, NOTE, "There is no XML: who speaks is told by parameters of From.",
            "They are read as metadata.",

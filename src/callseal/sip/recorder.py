@@ -9,7 +9,7 @@ import secrets
 from datetime import datetime
 
 from callseal.errors import PeerError
-from callseal.sip.exchange import Connection, Exchange, OpenMedia, Output, Report, Send
+from callseal.sip.exchange import Connection, Exchange, Output, Report, Send
 from callseal.sip.message import Malformed, Request, Response, first_value
 from callseal.sip.response import ACCEPT, ALLOW, SUPPORTED, write_response
 from callseal.sip.session import Sessions
@@ -65,9 +65,9 @@ class Recorder:
         """End a recording whose signalling is lost."""
         return self._sessions.end(recording, reason)
 
-    def reopen(self, recording: str) -> OpenMedia | None:
-        """What brings a live recording back into a restarted media worker, as its next part."""
-        return self._sessions.reopen(recording)
+    def attach(self, recording: str, is_known: bool) -> Output | None:
+        """What a media worker on a new line is told of a live recording that it knows, or knows no more."""
+        return self._sessions.attach(recording, is_known)
 
     def _check(self, exchange: Exchange) -> list[Output]:
         """What is refused for any method (section 8.2.1 and 8.2.2)."""

@@ -237,13 +237,22 @@ class Sessions:
         dialog.move(Trigger.LOSE)
         return self._close(dialog, reason)
 
-    def reopen(self, recording: str) -> OpenMedia | None:
-        """`media.open` for the next part, on the same ports; None for a session that has no ports yet."""
+    def attach(self, recording: str, is_known: bool) -> Output | None:
+        """What media is told of a live session on a new line: that it goes on or, where media knows it no more, to begin its
+        next part on the same ports. None for a session that has no ports yet."""
         dialog = self.dialogs.recorded_as(recording)
         if dialog is None or dialog.state is State.OFFERED:
             return None
+        if is_known:
+            return self._update(dialog)
         dialog.part += 1
         return self._open(dialog)
+
+    def restore(self, dialog: Dialog) -> None:
+        """Take up a session that a process before this one led; one that had no answer yet is forgotten: its peer asks again."""
+        self.dialogs.add(dialog)
+        if dialog.state not in (State.ANSWERED, State.CONFIRMED):
+            self.dialogs.remove(dialog)
 
     def _answer(self, dialog: Dialog, exchange: Exchange, now: datetime) -> list[Output]:
         """200 OK to what has waited for media."""

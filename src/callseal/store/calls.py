@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, and_, or_, select
+from sqlalchemy import Connection, Row, Select, and_, exists, func, or_, select
 
 from callseal.errors import NotFound, RequestError
 from callseal.model.call import (
@@ -26,6 +26,10 @@ from callseal.model.call import (
 )
 from callseal.store import schema
 
+RELATED_LIMIT = 50
+_FIRST, _TWIN = schema.calls.alias("first"), schema.calls.alias("twin")
+_COUNTED = select(func.count()).select_from(_TWIN).where(_TWIN.c.same_call_as == schema.calls.c.recording)
+_TWINS = _COUNTED.scalar_subquery().label("twins")
 LIST_LIMIT = 500
 EVENT_LIMIT = 2000
 TOKEN_LIMIT = 5000
@@ -39,14 +43,14 @@ def list_calls(
     tokens: Sequence[str] | None = None,
     day: date | None = None,
 ) -> list[Call]:
-    """Calls, newest first.
+    """Calls, newest first. A call that is recorded twice stands once, as its first recording, unless it is searched for.
 
     `before` is `(started_at, recording)` of the last call of the page before; `tokens` are the custodian's search tokens, of
     which a call must carry one; `day` is a UTC day. Raises RequestError outside the limits.
     """
     if not 1 <= limit <= LIST_LIMIT:
         raise RequestError(f"limit: expected 1 to {LIST_LIMIT}, got {limit}")
-    query = select(schema.calls)
+    query = select(schema.calls, _TWINS)
     if before is not None:
         at, recording = before
         older = schema.calls.c.started_at < at
@@ -58,13 +62,16 @@ def list_calls(
         query = query.where(schema.calls.c.started_at >= start, schema.calls.c.started_at < start + timedelta(days=1))
     if tokens is not None:
         query = _with_tokens(query, tokens)
+    else:
+        first = and_(_FIRST.c.recording == schema.calls.c.same_call_as, _FIRST.c.peer == schema.calls.c.peer)
+        query = query.where(~exists().where(first))
     query = query.order_by(schema.calls.c.started_at.desc(), schema.calls.c.recording.desc()).limit(limit)
     return [_call(row) for row in connection.execute(query)]
 
 
 def get_call(connection: Connection, recording: str) -> CallDetail:
     """One call with its parts, gaps and newest events in order. Raises NotFound."""
-    row = connection.execute(select(schema.calls).where(schema.calls.c.recording == recording)).one_or_none()
+    row = connection.execute(select(schema.calls, _TWINS).where(schema.calls.c.recording == recording)).one_or_none()
     if row is None:
         raise NotFound("recording: expected one that is known here")
     of = {name: table.c.recording == recording for name, table in schema.metadata.tables.items() if "recording" in table.c}
@@ -80,6 +87,16 @@ def get_call(connection: Connection, recording: str) -> CallDetail:
         gaps=tuple(Gap(gap.part, gap.from_ms, gap.to_ms, gap.why) for gap in gaps),
         events=tuple(CallEvent(event.source, event.n, event.at, event.type, event.data) for event in events),
     )
+
+
+def list_related(connection: Connection, call: Call) -> list[Call]:
+    """The other recordings of the same call and of the same conversation, oldest first."""
+    table = schema.calls
+    first, begun = call.same_call_as or call.recording, call.conversation or call.recording
+    same = or_(table.c.recording.in_([first, begun]), table.c.same_call_as == first, table.c.conversation == begun)
+    query = select(table, _TWINS).where(same, table.c.recording != call.recording, table.c.peer == call.peer)
+    rows = connection.execute(query.order_by(table.c.started_at, table.c.recording).limit(RELATED_LIMIT))
+    return [_call(row) for row in rows]
 
 
 def get_rows(connection: Connection, recording: str) -> list[bytes]:
@@ -158,6 +175,7 @@ def _call(row: Row[Any]) -> Call:
         delete_by=row.delete_by,
         conversation=row.conversation,
         same_call_as=row.same_call_as,
+        twins=row.twins,
     )
 
 
