@@ -25,12 +25,21 @@
     }
   };
 
+  // What a server would have to do to lie: `lie(frame)` gives the frames that come instead of one that came.
   globalThis.sockets = [];
+  globalThis.lie = null;
   const RealSocket = WebSocket;
   globalThis.WebSocket = class extends RealSocket {
     constructor(...options) {
       super(...options);
       sockets.push(this);
+    }
+
+    addEventListener(kind, listen) {
+      if (kind !== "message") return super.addEventListener(kind, listen);
+      return super.addEventListener(kind, ({ data }) => {
+        for (const frame of lie ? lie(JSON.parse(data)) : [JSON.parse(data)]) listen({ data: JSON.stringify(frame) });
+      });
     }
   };
 

@@ -13,7 +13,7 @@ export class Talk {
   #sent = [];
   #queue = Promise.resolve();
   #offered = null; // the number of our newest offer, until it is answered
-  #asked = 0; // when a restart was last asked for
+  #asked = -Infinity; // when a restart was last asked for
   #over = false;
   #stalled = false;
 
