@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 UNITS = Path(__file__).resolve().parent.parent.parent / "deploy" / "systemd"
-NAMES = ("custodian", "watcher", "media", "sip", "web")
+NAMES = ("custodian", "watcher", "media", "sip", "web", "witness", "turn")
 
 
 def _unit(name: str) -> configparser.SectionProxy:

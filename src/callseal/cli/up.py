@@ -108,9 +108,18 @@ async def _trial(config: Config, settled: Path, seconds: int) -> None:
     console.print()
     await _command(settled, "calls", "--limit", "5")
     first = _tell_people(config)
+    if config.private.enabled:
+        _tell_two_windows(config)
     if first and sys.stdout.isatty() and (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         webbrowser.open(first)
     console.print("\nCallseal goes on running; Ctrl-C stops it.")
+
+
+def _tell_two_windows(config: Config) -> None:
+    console.print("\n[bold]Try a private call[/], which nobody else can hear, in two browser windows:")
+    console.print(f"  1. Enrol as compliance officer (above), open {_console(config)}/private, press “Enrol this browser”.")
+    console.print("  2. In another terminal: callseal private setup --key root.key")
+    console.print("  3. Press “New private call”; open the link in a private window, press “Call”, and answer in the first.")
 
 
 async def _command(settled: Path, *arguments: str) -> int:
