@@ -20,7 +20,7 @@ import numpy as np
 
 from callseal.audio.cluster import HEAD_BYTES, cut_clusters, write_clusters
 from callseal.cards.guard import Batch, keep_mask, make_guards, watch_all
-from callseal.errors import CallsealError, Conflict, NotFound, RequestError, Unavailable
+from callseal.errors import CallsealError, Conflict, NotAcceptable, NotFound, RequestError, Unavailable
 from callseal.flows.promises import Promises
 from callseal.flows.recording import Gap, PartWriter, Recording, Spool, VoiceStream
 from callseal.flows.stream_table import EVENT, UNKNOWN, StreamTable
@@ -192,10 +192,16 @@ class Recorder:
         owner = int(self.table.owner[recording.streams[0].number])
         elapsed = self.elapsed_ms(recording, now_ms)
         for old, new in zip(recording.streams, streams, strict=False):
+            if new.is_clear and not old.is_clear:
+                raise NotAcceptable("stream: expected the protection that it had")
             if (old.suite, old.key, old.mki_bytes) != (new.suite, new.key, new.mki_bytes):
                 self.receiver.rekey(old.number, new.suite, new.key, mki_bytes=new.mki_bytes)
                 self.reports.set_key(old.number, new.suite, new.key, new.mki_bytes)
-                self._old_keys.append((old.number, now_ms + 1000))
+                if old.is_clear:
+                    self.receiver.drop_old_keys(old.number)
+                else:
+                    self._old_keys.append((old.number, now_ms + 1000))
+                old.is_clear = new.is_clear
                 old.suite, old.key, old.mki_bytes = new.suite, new.key, new.mki_bytes
             if old.codecs != new.codecs or old.event_pts != new.event_pts:
                 old.codecs, old.event_pts = new.codecs, new.event_pts
@@ -396,10 +402,15 @@ class Recorder:
 
     def _add_stream(self, recording: Recording, stream: VoiceStream, owner: int, now_ms: int, resume: bool) -> None:
         number = stream.number
-        self.receiver.add_stream(number, stream.suite, stream.key, mki_bytes=stream.mki_bytes, resume=resume, heard=stream.heard)
+        if stream.is_clear:
+            self.receiver.add_clear_stream(number)
+        else:
+            self.receiver.add_stream(
+                number, stream.suite, stream.key, mki_bytes=stream.mki_bytes, resume=resume, heard=stream.heard
+            )
+            self.reports.set_key(number, stream.suite, stream.key, stream.mki_bytes)
         is_first = any(stream is known for known in recording.streams)
         elapsed = recording.opened_ms if is_first else self.elapsed_ms(recording, now_ms)
-        self.reports.set_key(number, stream.suite, stream.key, stream.mki_bytes)
         self.table.enter(stream, owner, elapsed, now_ms)
         self._voice.enter(stream, elapsed)
 
