@@ -127,13 +127,14 @@ class MediaDaemon:
         opened_ms = max(0, int((datetime.now(UTC) - parse_time(request["started_at"])).total_seconds() * 1000))
         last_part, sealed_ms = self._before.get(recording_id.hex(), (-1, 0))
         part = max(int(request.get("part", 0)), last_part + 1)
+        guarded = self._config.cards.guards(str(request.get("class")))
         streams: list[VoiceStream] = []
         pairs: dict[int, PortPair] = {}
         try:
             for stream in fields:
                 number = self.recorder.table.take_number()
                 pairs[number] = self._bind(stream, number)
-                streams.append(VoiceStream.read(number, stream))
+                streams.append(VoiceStream.read(number, stream, guarded))
             if request.get("resume"):
                 self._remind(recording_id, streams)
             recording = Recording(recording_id, part, streams, meta, opened_ms)
@@ -157,7 +158,7 @@ class MediaDaemon:
                 number = recording.streams[at].number if at < known else self.recorder.table.take_number()
                 if at >= known:
                     pairs[number] = self._bind(stream, number)
-                streams.append(VoiceStream.read(number, stream))
+                streams.append(VoiceStream.read(number, stream, recording.streams[0].guarded))
             self._drain()
             self.recorder.update(recording, streams, now_ms())
             self._let_go(recording)

@@ -19,11 +19,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from callseal.audio.cluster import HEAD_BYTES, cut_clusters, write_clusters
-from callseal.cards.guard import Batch, keep_mask, make_guards, watch_all
+from callseal.cards.guard import UNSEEN, Batch, keep_mask, make_guards, watch_all
 from callseal.errors import CallsealError, Conflict, NotAcceptable, NotFound, RequestError, Unavailable
 from callseal.flows.promises import Promises
 from callseal.flows.recording import Gap, PartWriter, Recording, Spool, VoiceStream
-from callseal.flows.stream_table import EVENT, UNKNOWN, StreamTable
+from callseal.flows.stream_table import BLIND, EVENT, UNKNOWN, StreamTable
 from callseal.flows.voice_watch import VoiceWatch
 from callseal.rtp.frames import Frames, join_frames
 from callseal.rtp.header import Bytes, Ints, Mask
@@ -131,7 +131,8 @@ class Recorder:
             return
         clock = self.table.clock_hz[frames.stream, frames.payload_type]
         at_ms = self._timeline.place(frames, self.receiver, arrived, clock)
-        duration = np.where(kind == EVENT, read_durations(frames.payload, frames.length) * 1000 // clock, -1)
+        voice = np.where(kind == BLIND, UNSEEN, -1)
+        duration = np.where(kind == EVENT, read_durations(frames.payload, frames.length) * 1000 // clock, voice)
         held = Held(now_ms, frames, at_ms, duration)
         for found in watch_all(self._guards, held.batch):
             recording = self._by_number[int(self.table.owner[found.stream])]

@@ -72,6 +72,8 @@ class VoiceStream:
     paused: bool
     is_clear: bool = False
     """Without SRTP, by exception: no suite, no key."""
+    guarded: bool = False
+    """Whether its class of recordings keeps nothing that no guard can look into."""
     seen: list[int] = field(default_factory=list)
     heard: dict[int, int] = field(default_factory=dict)
     """By SSRC: the highest SRTP index that a worker before this one had accepted."""
@@ -81,7 +83,7 @@ class VoiceStream:
     withheld: int = 0
 
     @classmethod
-    def read(cls, number: int, fields: Mapping[str, Any]) -> "VoiceStream":
+    def read(cls, number: int, fields: Mapping[str, Any], guarded: bool = False) -> "VoiceStream":
         """From a control message. Raises RequestError."""
         codecs = [Codec.read(codec) for codec in fields["codecs"][:MAX_CODECS]]
         voices = {codec.pt: codec for codec in codecs if codec.name not in NO_VOICE}
@@ -98,6 +100,7 @@ class VoiceStream:
             event_pts=frozenset(int(pt) & 0x7F for pt in fields.get("event_pts", ())),
             paused=bool(fields.get("paused", False)),
             is_clear=fields.get("clear") is not None,
+            guarded=guarded,
         )
 
     @property
