@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,9 +29,15 @@ SOURCES = ("sip", "media-0", "web", "watcher", "custodian")
 
 
 class Stack:
-    """`callseal up` with a data folder of its own, real processes and free ports."""
+    """`callseal up` with a data folder of its own, real processes and free ports.
 
-    def __init__(self, folder: Path, settings: str = "") -> None:
+    `surroundings` is added to its environment, `shut_in` is called in `callseal up` before its program begins.
+    """
+
+    def __init__(
+        self, folder: Path, settings: str = "", surroundings: dict[str, str] | None = None, shut_in: Callable[[], None] | None = None
+    ) -> None:
+        self.surroundings, self.shut_in = surroundings or {}, shut_in
         self.file = folder / "callseal.toml"
         self.file.write_text(
             f'data = "{folder / "data"}"\n[sip]\nport = 0\n[web]\nport = 0\n[media]\nfirst_port = 0\n{settings}', encoding="utf-8"
@@ -43,6 +49,7 @@ class Stack:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "callseal.cli.main", "up", "--config", str(self.file)],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self.environment, start_new_session=True,
+            preexec_fn=self.shut_in,
         )  # fmt: skip
         assert self.process.stdout is not None
         said = ""
@@ -54,7 +61,7 @@ class Stack:
 
     @property
     def environment(self) -> dict[str, str]:
-        return dict(os.environ, CALLSEAL_CONFIG=str(self.file), PYTHONDONTWRITEBYTECODE="1")
+        return dict(os.environ, CALLSEAL_CONFIG=str(self.file), PYTHONDONTWRITEBYTECODE="1", **self.surroundings)
 
     @property
     def data(self) -> Path:
@@ -75,6 +82,14 @@ class Stack:
     def pid(self, name: str) -> int:
         """The process id of a daemon, as the supervisor publishes it."""
         return int(json.loads((self.config.run / "supervisor.json").read_text())[name]["pid"])
+
+    def wait_started_again(self, name: str, before: int, timeout: float = 30) -> None:
+        """Wait until a daemon whose process `before` was killed is ready again."""
+        end = time.monotonic() + timeout
+        state = self.config.run / "supervisor.json"
+        while (child := json.loads(state.read_text())[name])["pid"] in (None, before) or not child["ready"]:
+            assert time.monotonic() < end, f"{name} was not started again\n{self.logs()}"
+            time.sleep(0.05)
 
     def address(self, name: str) -> str:
         return (self.config.run / f"{name}.address").read_text().strip()

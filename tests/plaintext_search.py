@@ -28,6 +28,7 @@ CHUNK_BYTES = 8 << 20
 MAX_HITS_IN_ONE_FILE = 20
 MIN_DIFFERENT_BYTES = 4
 _OVERLAP = 64
+_NOTHING = bytes(CHUNK_BYTES + _OVERLAP)
 _WORD = 8
 _STEP_WORDS = 1 << 15
 _MIX = np.uint64(0x9E3779B97F4A7C15)
@@ -197,6 +198,8 @@ class PlaintextSearch:
         return hits
 
     def _search_chunk(self, data: bytes, base: int, path: Path) -> list[Hit]:
+        if data == _NOTHING[: len(data)]:
+            return []
         padded = data + bytes(-len(data) % _WORD)
         haystack = np.frombuffer(padded, np.uint8)
         hits: list[Hit] = []

@@ -22,7 +22,8 @@ TEXTS = {
     "type": r"[A-Z][A-Za-z]+",
     "at": _TIME,
     "source": r"[a-z]{1,16}(-\d{1,3})?",
-    "action": "listen|export|metadata|hold|release|erase|confirm|invite|revoke|policy|people|enrol_device|revoke_device",
+    "action": "listen|export|metadata|hold|release|erase|confirm|invite|revoke|policy|people|enrol_device|revoke_device"
+    "|except|approve|withdraw",
     "decision": "allow|deny",
     "driver": _WORD,
     "event": "CallStarted|CallUpdated|CallEnded|OddityNoticed|OfferRefused|PeerRefused|BadRequest|PartStarted|Sealed|Gap"
@@ -91,6 +92,9 @@ TYPES = {
     "DestructionFinal": ("index driver", "what cell certificate group leaf"),
     "ExportMade": ("who what digest", "role range index detail assertion reason_class"),
     "ExportGone": ("what index by why", _PERSON),
+    "ExceptionAsked": ("what digest by", _PERSON),
+    "ExceptionMade": ("what digest by who until", _PERSON),
+    "ExceptionEnded": ("what why", _PERSON),
     "Event": ("event", "through what part digest who role why status count detail reason"),
     "RefusalsCounted": ("kind count", "through why"),
     "CheckpointWitnessed": ("size root witness", "origin"),

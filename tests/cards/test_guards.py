@@ -4,7 +4,17 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callseal.cards.guard import FRAME_MS, MARGIN_MS, MAX_EVENTS, Batch, TelephoneEvents, keep_mask, make_guards, watch_all
+from callseal.cards.guard import (
+    FRAME_MS,
+    MARGIN_MS,
+    MAX_EVENTS,
+    UNSEEN,
+    Batch,
+    TelephoneEvents,
+    keep_mask,
+    make_guards,
+    watch_all,
+)
 
 
 def _batch(rows: list[tuple[int, int, int]]) -> Batch:
@@ -74,3 +84,8 @@ def test_no_voice_within_any_tone_is_kept(tones: list[tuple[int, int, int]]) -> 
         if begin > max(at for _s, at, _d in tones) - 30_000:
             within = _batch([(stream, at, -1) for at in {begin, begin + duration // 2, begin + duration}])
             assert not keep_mask(guards, within).any()
+
+
+def test_voice_that_no_guard_can_look_into_is_withheld_in_a_guarded_class_only() -> None:
+    batch = _batch([(0, 1000, -1), (1, 1000, UNSEEN), (1, 1020, UNSEEN)])
+    assert keep_mask(make_guards(), batch).tolist() == [True, False, False]

@@ -75,7 +75,19 @@ CASES: dict[str, tuple[View, View]] = {
     ),
     "events_missing": (of(seen("EventsMissing", source="watcher", missing_from=2)), of()),
     "overdue": (View(now=NOW, overdue=1), View(now=NOW, overdue=0)),
+    "certificate_expiring": (of(seen("CertificateExpiring", peer="office", count=29)), of(seen("WorkerStarted", count=29))),
+    "clear_exception": (of(seen("ExceptionBegan", peer="office", why="clear, by exception until 6 Dec 2026")), of(seen("CallStarted", peer="office"))),
 }
+
+
+def test_a_refused_offer_tells_the_setting_that_cures_it() -> None:
+    (finding,) = rule_of("plaintext_offer")(of(seen("OfferRefused", status=488, peer="office", cure="srtp on the dial-peer")))
+    assert finding.text.endswith("Set there: srtp on the dial-peer.")
+
+
+def test_an_exception_that_has_ended_is_told_of_too() -> None:
+    (finding,) = rule_of("clear_exception")(of(seen("ExceptionEnded", peer="office", why="expired")))
+    assert finding.kind == "clear_exception_ended" and "488" in finding.text
 
 MORE_POSITIVES = {
     "no_packets": of(seen("VoiceMissing", why="none-yet")),

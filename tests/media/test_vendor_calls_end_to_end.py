@@ -17,6 +17,7 @@ from callseal.config.settings import Config, Media, Sip
 from callseal.daemons.sip import SipDaemon
 from callseal.net.authority import ensure_authority
 from callseal.store.events import EventWriter
+from callseal.store.memory_log import MemoryLog, make_memory_files
 from tests import media_rig, sip_rig
 from tests import vendor_messages as vendors
 from tests.media_rig import MediaRig, OpenedPart, Sender
@@ -39,7 +40,7 @@ async def signalling(worker: MediaRig, host: str) -> AsyncIterator[sip_rig.Rig]:
         (worker.data / name).mkdir(exist_ok=True)
     ensure_authority(worker.data / "tls", worker.data / "peers", server_name="localhost", now=datetime.now(UTC))
     with EventWriter(worker.data / "events", "sip") as events:
-        daemon = SipDaemon(config, events)
+        daemon = SipDaemon(config, events, MemoryLog(make_memory_files("sip")))
         daemon.server.open(host, 0)
         daemon.start_tasks()
         await asyncio.wait_for(daemon.media.connected.wait(), 10)
@@ -147,3 +148,30 @@ def test_row_25_a_new_port_ssrc_and_key_after_a_hold_go_on_in_the_same_track_wit
                 each.close()
 
     asyncio.run(story())
+
+
+def test_in_a_guarded_class_what_no_guard_can_look_into_is_withheld_with_a_named_gap_and_elsewhere_sealed(tmp_path_factory: pytest.TempPathFactory):
+    folder = tmp_path_factory.mktemp("guarded")
+    rig = MediaRig(folder)
+    rig.file.write_text(f'{rig.file.read_text()}[cards]\nguarded_classes = "payments other"\n', encoding="utf-8")
+    rig.write_card()
+    rig.start()
+    secret = {"pt": 97, "name": "SECRETVOICE", "clock_hz": 16000, "channels": 1, "fmtp": ""}
+    try:
+        opened: dict[str, OpenedPart] = {}
+        for number, recording_class in enumerate(("payments", "default")):
+            sender, recording = Sender(), f"{number:032x}"
+            (sender.port,) = rig.open(recording, [sender.stream(codecs=[media_rig.PCMA, secret])], **{"class": recording_class})
+            for at in range(40):
+                sender.send(bytes([at]) * 160, pt=8 if at < 20 else 97)
+            rig.wait_status(recording, lambda status: status["streams"][0]["packets"] == 40)
+            rig.ask("media.close", recording=recording, reason="bye")
+            parts = rig.open_parts(recording)
+            opened[recording_class] = parts[-1]
+            said = [payload[0] for part in parts for payload in part.payloads]
+            assert said == (list(range(20)) if recording_class == "payments" else list(range(40)))
+            sender.close()
+        assert "withheld" in [gap["why"] for gap in (opened["payments"].end or {})["gaps"]]
+        assert "SECRETVOICE" in [track.codec for track in opened["default"].tracks]
+    finally:
+        rig.stop()

@@ -12,16 +12,14 @@ class Stream:
     paused: bool = False
 
 
-@dataclass
-class Plan:
-    streams: tuple[Stream, ...]
-
-
 class Dialog:
     """As much of a dialog as the watch looks at."""
 
     def __init__(self, paused: bool = False) -> None:
-        self.recording, self.peer, self.plan = "aa", "office", Plan((Stream(paused), Stream(paused)))
+        self.recording, self.peer, self._streams = "aa", "office", (Stream(paused), Stream(paused))
+
+    def effective_streams(self) -> tuple[Stream, ...]:
+        return self._streams
 
 
 def look(watch: SignallingWatch, now: float, packets: int = 0, connected: bool = False, paused: bool = False) -> tuple[list[str], list[str]]:

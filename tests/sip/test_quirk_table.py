@@ -343,6 +343,17 @@ def test_row_27_a_timer_that_asks_us_to_refresh_is_not_taken_and_the_recording_g
     assert len(desk.recorder.sessions.dialogs) == 1
 
 
+@pytest.mark.parametrize(("rtpmap", "shown"), [
+    ("OPUS/48000/2", "OPUS/48000"), ("G729/8000", "G729/8000"), ("SILK/16000", "SILK/16000, not inspected"),
+    ("441632960011/8000", "unknown, not inspected"), ("x\u00e9/8000", "unknown, not inspected"),
+])  # fmt: skip
+def test_a_codec_that_is_not_known_is_taken_and_called_not_inspected(rtpmap, shown):
+    desk = Desk()
+    offer = rig.sdp(labels=("1",)).replace("RTP/SAVP 8 101", "RTP/SAVP 97 101").replace("a=label", f"a=rtpmap:97 {rtpmap}\r\na=label")
+    outputs = desk.answer(desk.say(rig.request("INVITE", "c1", body=offer)))
+    assert sent(outputs)[0].status == 200 and reports(outputs, "CallStarted")[0]["legs"][0]["codec"] == shown
+
+
 def test_row_29_a_suite_that_we_refuse_offered_first_is_passed_over_and_noticed():
     weak = rig.crypto(1, "AES_CM_128_HMAC_SHA1_32") + rig.crypto(2, "AES_CM_128_HMAC_SHA1_80")
     desk = Desk()

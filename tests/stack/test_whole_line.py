@@ -92,15 +92,7 @@ def test_a_killed_daemon_is_started_again_and_calls_go_on(killed_stack: Stack, n
     _place(stack, "--seconds", "2")
     before = stack.pid(name)
     os.kill(before, signal.SIGKILL)
-    state = stack.config.run / "supervisor.json"
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        child = json.loads(state.read_text())[name]
-        if child["pid"] not in (None, before) and child["ready"]:
-            break
-        time.sleep(0.05)
-    else:
-        raise AssertionError(f"{name} was not started again\n{stack.logs()}")
+    stack.wait_started_again(name, before)
     _place(stack, "--seconds", "2")
     end = time.monotonic() + 60
     while len(shown := stack.calls()) != placed + 2 or any(call["state"] != "sealed" for call in shown):

@@ -72,6 +72,7 @@ FIELDS: dict[str, Check] = {
     "action": _one_of(
         "listen", "export", "metadata", "hold", "release", "erase", "confirm", "invite", "revoke", "policy", "people",
         "enrol_device", "revoke_device",
+        "except", "approve", "withdraw",
     ),
     "assertion": _digest,
     "by": _id8,
@@ -169,6 +170,9 @@ TYPES: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         ("DestructionFinal", "index driver", f"what cell certificate {_GROUP}"),
         ("ExportMade", "who what digest", "role range index detail assertion reason_class"),
         ("ExportGone", "what index by why", _PERSON),
+        ("ExceptionAsked", "what digest by", _PERSON),
+        ("ExceptionMade", "what digest by who until", _PERSON),
+        ("ExceptionEnded", "what why", _PERSON),
         ("Event", "event", "through what part digest who role why status count detail reason"),
         ("RefusalsCounted", "kind count", "through why"),
         ("CheckpointWitnessed", "size root witness", "origin"),

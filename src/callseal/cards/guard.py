@@ -20,6 +20,9 @@ Mask = NDArray[np.bool_]
 MARGIN_MS: Final = 60
 """Voice this much before and after a tone goes with it: gateways let the first of a tone through before they name it."""
 FRAME_MS: Final = 20
+UNSEEN: Final = -2
+INSPECTABLE: Final = frozenset({"PCMA", "PCMU", "G722"})
+"""Codecs whose sound a guard can look into here, by table and without a foreign decoder beside live keys."""
 EVENTS_REMEMBERED_MS: Final = 30_000
 MAX_EVENTS: Final = 256
 """Tones of one stream remembered at once; beyond it, all of the stream is withheld until they age."""
@@ -28,7 +31,7 @@ MAX_EVENTS: Final = 256
 @dataclass(frozen=True)
 class Batch:
     """Columns of n frames: stream, time (ms of the recording), payloads one a row; `event_ms` is a telephone-event's duration
-    so far, and -1 for voice."""
+    so far, -1 for voice, and `UNSEEN` for voice of a guarded class that no guard can look into."""
 
     stream: Ints
     at_ms: Ints
@@ -104,9 +107,25 @@ class TelephoneEvents:
             del spans[begin]
 
 
+class Uninspected:
+    """Voice of a guarded class (payments) in a codec that no guard can look into: what cannot be judged is not kept."""
+
+    def watch(self, batch: Batch) -> list[Withheld]:
+        """Nothing is learnt on arrival."""
+        return []
+
+    def withhold(self, batch: Batch) -> Mask:
+        """All of it."""
+        out: Mask = batch.event_ms == UNSEEN
+        return out
+
+    def forget(self, stream: int) -> None:
+        """Nothing is remembered."""
+
+
 def make_guards() -> tuple[Guard, ...]:
     """Every guard, in order. A new one (tones within the voice, spoken digits) is one more line here."""
-    return (TelephoneEvents(),)
+    return (TelephoneEvents(), Uninspected())
 
 
 def watch_all(guards: Sequence[Guard], batch: Batch) -> list[Withheld]:

@@ -96,7 +96,10 @@ def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         days = (certificate.not_valid_after_utc - now).days
         verdict = Verdict.BAD if days < 0 else Verdict.CARE if days < 30 else Verdict.GOOD
-        fix = "" if verdict is Verdict.GOOD else f"remove {path} and its key, then start again: a new one is made"
+        how = "--server" if path.stem == "server" else path.stem
+        fix = "" if verdict is Verdict.GOOD else f"callseal peer renew {how}"
+        if fix and path.stem == "ca":
+            fix = "the authority itself ends: begin a new one (remove ca.pem, ca.key, server.pem), and renew every phone system"
         yield Finding(f"certificate {path.stem}", verdict, f"{days} days left", fix)
 
 

@@ -60,6 +60,17 @@ class Custody:
 
 
 @dataclass(frozen=True)
+class Cards:
+    """Where cards are spoken of: classes of recordings, separated by spaces, that keep nothing which no guard can look into."""
+
+    guarded_classes: str = ""
+
+    def guards(self, recording_class: str) -> bool:
+        """Whether a class is guarded."""
+        return recording_class in self.guarded_classes.split()
+
+
+@dataclass(frozen=True)
 class Retention:
     """How long each class of recording is kept, in days from the UTC day of the call, with its reason in law."""
 
@@ -107,6 +118,7 @@ class Config:
     media: Media = field(default_factory=Media)
     web: Web = field(default_factory=Web)
     custody: Custody = field(default_factory=Custody)
+    cards: Cards = field(default_factory=Cards)
     retention: Retention = field(default_factory=Retention)
     private: Private = field(default_factory=Private)
 

@@ -64,6 +64,11 @@ class Place:
         return self.data / "custodian" / "manifests" / f"{digest}.note"
 
     @property
+    def exceptions(self) -> Path:
+        """What the exceptions are that the log has by digest."""
+        return self.data / "custodian" / "exceptions.json"
+
+    @property
     def first_run(self) -> Path:
         """The first two invitations."""
         return self.data / "custodian" / "first-run.json"
@@ -94,6 +99,8 @@ class Custody:
     nonces: Nonces = field(default_factory=Nonces)
     failures: Failures = field(default_factory=Failures)
     refusals: Refusals = field(default_factory=Refusals)
+    note_written_at: datetime | None = None
+    """When this process last published the note of exceptions."""
     terminals: Terminals = field(default_factory=Terminals)
 
     @property

@@ -44,6 +44,20 @@ class Export:
     gone_index: int | None = None
 
 
+@dataclass
+class Excepted:
+    """An exception from SRTP that was asked for and has not ended: who asked it and who made it so, with its digest."""
+
+    index: int
+    digest: str
+    by: str
+    asked_at: datetime
+    detail: str | None = None
+    made: bool = False
+    approved_by: str | None = None
+    made_at: datetime | None = None
+
+
 class History:
     """The index over the log's entries."""
 
@@ -57,6 +71,7 @@ class History:
         self.manifest: dict[str, Any] | None = None
         self.manifest_index = 0
         self.exports: dict[int, Export] = {}
+        self.exceptions: dict[str, Excepted] = {}
         self._entries: dict[str, list[tuple[int, dict[str, Any]]]] = {}
         self._in_group: dict[str, set[str]] = {}
         self._in_call: dict[str, set[str]] = {}
@@ -90,8 +105,19 @@ class History:
             export.digest = entry["digest"]
         elif kind == "ExportGone" and (export := self.exports.get(entry["index"])) is not None:
             export.gone, export.gone_index = entry, index
+        elif kind.startswith("Exception"):
+            self._except(index, kind, what or "", entry)
         if kind in _SHOWN and what is not None:
             self._entries.setdefault(what, []).append((index, entry))
+
+    def _except(self, index: int, kind: str, what: str, entry: dict[str, Any]) -> None:
+        at = parse_time(entry["at"])
+        if kind == "ExceptionAsked":
+            self.exceptions[what] = Excepted(index, entry["digest"], entry["by"], at, entry.get("detail"))
+        elif kind == "ExceptionMade" and (asked := self.exceptions.get(what)) is not None:
+            asked.digest, asked.made, asked.approved_by, asked.made_at = entry["digest"], True, entry["by"], at
+        elif kind == "ExceptionEnded":
+            self.exceptions.pop(what, None)
 
     def outstanding(self, recordings: Collection[str]) -> list[int]:
         """The exports of these recordings whose end nobody has confirmed, by the number of the entry that allowed each."""

@@ -16,6 +16,7 @@ from callseal.authn.challenge import challenge_of
 from callseal.authn.passkey import request_options
 from callseal.custodian.custody import Custody
 from callseal.custodian.device_book import DEVICE_ACTIONS, read_device_request
+from callseal.custodian.exception_file import EXCEPTION_ACTIONS, read_exception_request
 from callseal.custodian.leaf import is_held, known, leaf_key
 from callseal.custodian.people import live_person, verify_one_time_code, verify_passkey
 from callseal.errors import CallsealError, Denied, Destroyed, NotFound, RequestError
@@ -78,6 +79,8 @@ def begin_request(
         if message.get("role") not in ROLES or not isinstance(message.get("name"), str):
             raise RequestError(f"role, name: expected one of {', '.join(ROLES)}, and a name")
         asked = {"role": message["role"], "name": message["name"]}
+    elif action in EXCEPTION_ACTIONS:
+        asked = read_exception_request(custody, message, str(action), now)
     elif action == "revoke":
         if not isinstance(message.get("who"), str) or message["who"] not in custody.state.people:
             raise NotFound("who: expected a person who enrolled here")

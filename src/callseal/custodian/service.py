@@ -13,6 +13,7 @@ from callseal.custodian.card import rotate_cards
 from callseal.custodian.custody import Custody
 from callseal.custodian.destruction import destroy_due, erase_recordings, find_due, finish_pending
 from callseal.custodian.device import enrol_device, list_devices, revoke_device
+from callseal.custodian.exceptions import approve_exception, ask_exception, end_exception, end_expired, list_exceptions
 from callseal.custodian.exports import confirm_gone, list_exports, report_made
 from callseal.custodian.holding import check_policy, list_holds, place_hold, release_hold
 from callseal.custodian.manifest import current_manifest, publish_manifest
@@ -58,6 +59,7 @@ def keep_house(custody: Custody, now: datetime, *, stopping: bool = False) -> No
     if not stopping:
         finish_pending(custody, now)
         rotate_cards(custody, now)
+        end_expired(custody, now)
 
 
 def _status(custody: Custody, message: Message, now: datetime) -> Fields:
@@ -129,6 +131,10 @@ ANSWERS: Final[dict[str, Answer]] = {
     "exports.list": list_exports,
     "export.made": report_made,
     "export.gone": confirm_gone,
+    "exception.ask": ask_exception,
+    "exception.approve": approve_exception,
+    "exception.end": end_exception,
+    "exceptions.list": list_exceptions,
     "hold.place": place_hold,
     "hold.release": release_hold,
     "dispose.due": lambda custody, message, now: {"groups": find_due(custody, now)},

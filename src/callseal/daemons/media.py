@@ -30,6 +30,7 @@ from callseal.flows.recording import MAX_STREAMS, Recording, VoiceStream, encode
 from callseal.model.clock import parse_time
 from callseal.model.ids import RecordingId, parse_recording_id
 from callseal.model.message import Message
+from callseal.net.clear_source import ClearFrom, ClearSource, open_locked_pair
 from callseal.net.control_server import ControlServer
 from callseal.net.udp_batch import PortPair, UdpBatch, open_pair
 from callseal.store.events import EventWriter, read_events
@@ -64,6 +65,8 @@ class MediaDaemon:
         self.server = ControlServer(config.media_socket(0), self.handle, self._on_gone)
         self._udp = UdpBatch()
         self._pairs: dict[int, PortPair] = {}
+        self._clear: dict[int, ClearSource] = {}
+        """Streams in the clear, by exception: each takes one source of its network only."""
         self._sockets: list[tuple[int, int]] = []
         self._rtcp_sockets: list[tuple[int, int]] = []
         self._before = _last_life(config, source, events.last)
@@ -124,13 +127,14 @@ class MediaDaemon:
         opened_ms = max(0, int((datetime.now(UTC) - parse_time(request["started_at"])).total_seconds() * 1000))
         last_part, sealed_ms = self._before.get(recording_id.hex(), (-1, 0))
         part = max(int(request.get("part", 0)), last_part + 1)
+        guarded = self._config.cards.guards(str(request.get("class")))
         streams: list[VoiceStream] = []
         pairs: dict[int, PortPair] = {}
         try:
             for stream in fields:
                 number = self.recorder.table.take_number()
-                pairs[number] = self._bind(stream)
-                streams.append(VoiceStream.read(number, stream))
+                pairs[number] = self._bind(stream, number)
+                streams.append(VoiceStream.read(number, stream, guarded))
             if request.get("resume"):
                 self._remind(recording_id, streams)
             recording = Recording(recording_id, part, streams, meta, opened_ms)
@@ -139,6 +143,7 @@ class MediaDaemon:
         except BaseException:
             for number, pair in pairs.items():
                 pair.close()
+                self._clear.pop(number, None)
                 self.recorder.table.give_number(number)
             raise
         self._keep_pairs(pairs)
@@ -152,13 +157,15 @@ class MediaDaemon:
             for at, stream in enumerate(fields):
                 number = recording.streams[at].number if at < known else self.recorder.table.take_number()
                 if at >= known:
-                    pairs[number] = self._bind(stream)
-                streams.append(VoiceStream.read(number, stream))
+                    pairs[number] = self._bind(stream, number)
+                streams.append(VoiceStream.read(number, stream, recording.streams[0].guarded))
             self._drain()
             self.recorder.update(recording, streams, now_ms())
+            self._let_go(recording)
         except BaseException:
             for number, pair in pairs.items():
                 pair.close()
+                self._clear.pop(number, None)
                 self.recorder.table.give_number(number)
             raise
         self._keep_pairs(pairs)
@@ -171,6 +178,7 @@ class MediaDaemon:
         self.recorder.close(recording, reason, now_ms(), ended.set)
         for stream in recording.streams:
             self._pairs.pop(stream.number).close()
+            self._clear.pop(stream.number, None)
         self._list_sockets()
         self._memory.remove(recording.id)
         with suppress(TimeoutError):
@@ -204,6 +212,7 @@ class MediaDaemon:
         """Take everything that waits on the RTP sockets; returns when that began."""
         began = now_ms()
         self._wakes += 1
+        self._drain_clear(began)
         for packets, lengths, streams in self._udp.drain(self._sockets):
             rtcp = (packets[:, 1] >= _MUXED_RTCP[0]) & (packets[:, 1] <= _MUXED_RTCP[1])
             if rtcp.any():
@@ -248,17 +257,47 @@ class MediaDaemon:
             if recording.connection == connection:
                 recording.connection = 0
 
-    def _bind(self, stream: dict[str, Any]) -> PortPair:
+    def _bind(self, stream: dict[str, Any], number: int) -> PortPair:
         media = self._config.media
         ports = range(media.first_port + media.first_port % 2, media.last_port, 2) if media.first_port else None
-        return open_pair(str(stream.get("host") or media.host), int(stream.get("port") or 0), ports)
+        host, port = str(stream.get("host") or media.host), int(stream.get("port") or 0)
+        if stream.get("clear") is None:
+            return open_pair(host, port, ports)
+        allowed, pair = ClearFrom.read(stream["clear"]), open_locked_pair(host, port, ports)
+        try:
+            self._clear[number] = ClearSource(pair, allowed)
+        except Unavailable:
+            pair.close()
+            raise
+        return pair
+
+    def _drain_clear(self, began: int) -> None:
+        """Streams in the clear whose source is not known yet; once it is, the kernel lets in no other, and all drain alike."""
+        latched = False
+        for number, source in self._clear.items():
+            if not source.is_latched:
+                if (chunk := source.take(number)) is not None:
+                    self.recorder.take(*chunk, began)
+                self.recorder.receiver.failed[number] += source.refused
+                source.refused, latched = 0, latched or source.is_latched
+        if latched:
+            self._list_sockets()
+
+    def _let_go(self, recording: Recording) -> None:
+        """A new offer: streams in the clear may come from another address of their network, and those that got keys from any."""
+        for stream in recording.streams:
+            if (source := self._clear.get(stream.number)) is not None:
+                source.unlatch()
+                if not stream.is_clear:
+                    del self._clear[stream.number]
 
     def _keep_pairs(self, pairs: dict[int, PortPair]) -> None:
         self._pairs |= pairs
         self._list_sockets()
 
     def _list_sockets(self) -> None:
-        self._sockets = [(pair.rtp.fileno(), number) for number, pair in self._pairs.items()]
+        unknown = {number for number, source in self._clear.items() if not source.is_latched}
+        self._sockets = [(pair.rtp.fileno(), number) for number, pair in self._pairs.items() if number not in unknown]
         self._rtcp_sockets = [(pair.rtcp.fileno(), number) for number, pair in self._pairs.items()]
 
 

@@ -23,8 +23,10 @@ import structlog
 
 from callseal.config.settings import Config
 from callseal.daemons.lifecycle import Lifecycle, start
+from callseal.daemons.peer_watch import PeerWatch
 from callseal.daemons.sip_control import SipControl
 from callseal.errors import CallsealError, ConfigError, InternalError, LimitExceeded, Unavailable
+from callseal.net.exceptions import SignedExceptions
 from callseal.net.media_client import MediaClient
 from callseal.net.sip_server import Limits, Message, SipServer
 from callseal.net.tls import PeerBook
@@ -53,7 +55,9 @@ class SipDaemon:
         self._log = structlog.get_logger()
         self._events = events
         self._recorder = Recorder(config.media.host, config.sip.max_dialogs)
-        book = PeerBook(config.data / "tls", config.data / "peers")
+        exceptions = SignedExceptions(config.data / "cards" / "exceptions.note", config.data / "log" / "log.vkey")
+        self._book = book = PeerBook(config.data / "tls", config.data / "peers", exceptions)
+        self._peer_watch = PeerWatch(config.data / "tls", config.data / "peers", self.report)
         limits = Limits(connections=config.sip.max_connections)
         self.server = SipServer(book, limits, self._on_message, self._on_refused, self._owner_of)
         self.media = MediaClient(config.media_socket(0), self._on_media)
@@ -212,12 +216,13 @@ class SipDaemon:
     async def _refresh(self) -> None:
         """Changed certificates and peers are taken up without a restart; calls that are up go on."""
         while True:
-            await asyncio.sleep(REFRESH_SECONDS)
+            changed = False
             try:
-                if self.server.refresh():
-                    self._log.info("peers and certificates read again")
+                changed = self.server.refresh()
+                self._peer_watch.step(self._book.peers, changed, datetime.now(UTC))
             except ConfigError as error:
                 self._log.error("peers not read again", why=str(error))
+            await asyncio.sleep(REFRESH_SECONDS)
 
     async def _tick(self) -> None:
         while True:
@@ -274,7 +279,8 @@ async def serve(lifecycle: Lifecycle) -> int:
         daemon = SipDaemon(config, events, lifecycle.open_memory())
         daemon.server.open(config.sip.host, config.sip.port)
         lifecycle.confine(
-            read=[config.data / "tls", config.data / "peers"], write=[config.data / "events" / "sip", config.run]
+            read=[config.data / name for name in ("tls", "peers", "cards", "log")],
+            write=[config.data / "events" / "sip", config.run],
         )
         daemon.report("WorkerStarted", None, {"instance": instance, "pid": getpid()})
         await daemon.control.start()

@@ -14,4 +14,6 @@ def detect(view: View) -> Iterator[Finding]:
         if event.data.get("status") == STATUS_NOT_ACCEPTABLE:
             peer = event.data.get("peer") or "unknown"
             text = f"The phone system {peer} offered a call without the encryption we accept; the call was not recorded."
+            if cure := event.data.get("cure"):
+                text += f" Set there: {cure}."
             yield Finding("plaintext_offer", Severity.CRITICAL, f"plaintext_offer:{peer}", event.at, text)

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 
 from callseal.detection import (
     card_stale,
+    certificate_expiring,
+    clear_exception,
     custodian_away,
     denied_openings,
     disk_low,
@@ -39,6 +41,8 @@ RULES: tuple[Callable[[View], Iterator[Finding]], ...] = (
     spool_age.detect,
     events_missing.detect,
     overdue.detect,
+    certificate_expiring.detect,
+    clear_exception.detect,
 )
 
 

@@ -28,13 +28,14 @@ _NUMBERS = frozenset({
     "part", "epoch", "from_ms", "to_ms", "count", "failed", "replayed", "messages", "duration_ms", "sealed_through_ms", "packets",
     "lost", "status", "pid", "bytes", "missing_from", "missing_to",
 })  # fmt: skip
-_WORDS = frozenset(["peer", "weight", "party", "class", "transport", "why", "what", "reason", "role", "source"])
+_WORDS = frozenset(["peer", "weight", "party", "class", "transport", "why", "what", "reason", "role", "source", "cure"])
 _IDS = frozenset(["instance", "person", "digest", "conversation", "same_call_as"])
 _LEG_FIELDS = ("number", "label", "party", "codec", "suite", "protection", "detail")
 _DIGITS = re.compile(r"(?:\d[ .\-()]{0,2}){5,}")
 _ID = re.compile(r"[0-9a-z-]{1,64}")
 _RECORDING = re.compile(r"[0-9a-f]{32}")
 _TEXT_LIMIT = 120
+_CURE_LIMIT = 240
 
 
 def take_event(connection: Connection, event: Event, retention: Retention) -> None:
@@ -63,7 +64,7 @@ def keep_data(data: dict[str, Any]) -> dict[str, Any]:
         if (name in _NUMBERS and type(value) is int) or (name in _IDS and isinstance(value, str) and _ID.fullmatch(value)):
             kept[name] = value
         elif name in _WORDS and isinstance(value, str):
-            kept[name] = _plain_text(value)
+            kept[name] = _plain_text(value, _CURE_LIMIT if name == "cure" else _TEXT_LIMIT)
         elif name == "odd" and isinstance(value, list):
             kept[name] = known_oddities(value)
     return kept
@@ -216,9 +217,9 @@ def _legs(data: dict[str, Any]) -> list[dict[str, Any]]:
     return kept
 
 
-def _plain_text(text: str) -> str:
+def _plain_text(text: str, limit: int = _TEXT_LIMIT) -> str:
     """A text without any run of five or more digits, cut to its limit; what is not Unicode is shown as such."""
-    return _DIGITS.sub("…", text[:_TEXT_LIMIT]).encode("utf-8", "replace").decode()
+    return _DIGITS.sub("…", text[:limit]).encode("utf-8", "replace").decode()
 
 
 def _recording_of(event: Event) -> str | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from callseal.config.peers import Peer
 from callseal.model.clock import parse_time
+from callseal.sip.crypto_attribute import fault_of
 from callseal.sip.oddities import ODDITIES
 from callseal.store.events import Event
 
@@ -156,7 +157,7 @@ class PeerReport:
             return
         self._refused.add(mark)
         if status == 488:
-            fault = "suite" if "suite" in why or "got AES" in why or "got NULL" in why else "srtp"
+            fault = fault_of(why)
             words = "offered the call in the clear" if fault == "srtp" else "offered SRTP only with suites that are refused"
             self._add("srtp", Verdict.BAD, f"It {words} and got 488: {why}.", self.peer.cure(fault))
         elif kind == "OfferRefused":

@@ -19,11 +19,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from callseal.audio.cluster import HEAD_BYTES, cut_clusters, write_clusters
-from callseal.cards.guard import Batch, keep_mask, make_guards, watch_all
-from callseal.errors import CallsealError, Conflict, NotFound, RequestError, Unavailable
+from callseal.cards.guard import UNSEEN, Batch, keep_mask, make_guards, watch_all
+from callseal.errors import CallsealError, Conflict, NotAcceptable, NotFound, RequestError, Unavailable
 from callseal.flows.promises import Promises
 from callseal.flows.recording import Gap, PartWriter, Recording, Spool, VoiceStream
-from callseal.flows.stream_table import EVENT, UNKNOWN, StreamTable
+from callseal.flows.stream_table import BLIND, EVENT, UNKNOWN, StreamTable
 from callseal.flows.voice_watch import VoiceWatch
 from callseal.rtp.frames import Frames, join_frames
 from callseal.rtp.header import Bytes, Ints, Mask
@@ -131,7 +131,8 @@ class Recorder:
             return
         clock = self.table.clock_hz[frames.stream, frames.payload_type]
         at_ms = self._timeline.place(frames, self.receiver, arrived, clock)
-        duration = np.where(kind == EVENT, read_durations(frames.payload, frames.length) * 1000 // clock, -1)
+        voice = np.where(kind == BLIND, UNSEEN, -1)
+        duration = np.where(kind == EVENT, read_durations(frames.payload, frames.length) * 1000 // clock, voice)
         held = Held(now_ms, frames, at_ms, duration)
         for found in watch_all(self._guards, held.batch):
             recording = self._by_number[int(self.table.owner[found.stream])]
@@ -192,10 +193,16 @@ class Recorder:
         owner = int(self.table.owner[recording.streams[0].number])
         elapsed = self.elapsed_ms(recording, now_ms)
         for old, new in zip(recording.streams, streams, strict=False):
+            if new.is_clear and not old.is_clear:
+                raise NotAcceptable("stream: expected the protection that it had")
             if (old.suite, old.key, old.mki_bytes) != (new.suite, new.key, new.mki_bytes):
                 self.receiver.rekey(old.number, new.suite, new.key, mki_bytes=new.mki_bytes)
                 self.reports.set_key(old.number, new.suite, new.key, new.mki_bytes)
-                self._old_keys.append((old.number, now_ms + 1000))
+                if old.is_clear:
+                    self.receiver.drop_old_keys(old.number)
+                else:
+                    self._old_keys.append((old.number, now_ms + 1000))
+                old.is_clear = new.is_clear
                 old.suite, old.key, old.mki_bytes = new.suite, new.key, new.mki_bytes
             if old.codecs != new.codecs or old.event_pts != new.event_pts:
                 old.codecs, old.event_pts = new.codecs, new.event_pts
@@ -396,10 +403,15 @@ class Recorder:
 
     def _add_stream(self, recording: Recording, stream: VoiceStream, owner: int, now_ms: int, resume: bool) -> None:
         number = stream.number
-        self.receiver.add_stream(number, stream.suite, stream.key, mki_bytes=stream.mki_bytes, resume=resume, heard=stream.heard)
+        if stream.is_clear:
+            self.receiver.add_clear_stream(number)
+        else:
+            self.receiver.add_stream(
+                number, stream.suite, stream.key, mki_bytes=stream.mki_bytes, resume=resume, heard=stream.heard
+            )
+            self.reports.set_key(number, stream.suite, stream.key, stream.mki_bytes)
         is_first = any(stream is known for known in recording.streams)
         elapsed = recording.opened_ms if is_first else self.elapsed_ms(recording, now_ms)
-        self.reports.set_key(number, stream.suite, stream.key, stream.mki_bytes)
         self.table.enter(stream, owner, elapsed, now_ms)
         self._voice.enter(stream, elapsed)
 

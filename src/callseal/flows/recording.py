@@ -70,6 +70,10 @@ class VoiceStream:
     codecs: dict[int, Codec]
     event_pts: frozenset[int]
     paused: bool
+    is_clear: bool = False
+    """Without SRTP, by exception: no suite, no key."""
+    guarded: bool = False
+    """Whether its class of recordings keeps nothing that no guard can look into."""
     seen: list[int] = field(default_factory=list)
     heard: dict[int, int] = field(default_factory=dict)
     """By SSRC: the highest SRTP index that a worker before this one had accepted."""
@@ -79,10 +83,12 @@ class VoiceStream:
     withheld: int = 0
 
     @classmethod
-    def read(cls, number: int, fields: Mapping[str, Any]) -> "VoiceStream":
+    def read(cls, number: int, fields: Mapping[str, Any], guarded: bool = False) -> "VoiceStream":
         """From a control message. Raises RequestError."""
         codecs = [Codec.read(codec) for codec in fields["codecs"][:MAX_CODECS]]
         voices = {codec.pt: codec for codec in codecs if codec.name not in NO_VOICE}
+        if fields.get("clear") is not None and (fields["suite"] or fields["key"]):
+            raise RequestError("clear: expected neither suite nor key beside it")
         return cls(
             number=number,
             label=str(fields.get("label", ""))[:64],
@@ -93,6 +99,8 @@ class VoiceStream:
             codecs=voices,
             event_pts=frozenset(int(pt) & 0x7F for pt in fields.get("event_pts", ())),
             paused=bool(fields.get("paused", False)),
+            is_clear=fields.get("clear") is not None,
+            guarded=guarded,
         )
 
     @property

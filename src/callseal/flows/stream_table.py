@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from callseal.cards.guard import INSPECTABLE
 from callseal.errors import LimitExceeded
 from callseal.flows.recording import SILENT_MS, VoiceStream
 from callseal.rtp.header import Ints
@@ -15,6 +16,8 @@ from callseal.rtp.header import Ints
 UNKNOWN: Final = 0
 VOICE: Final = 1
 EVENT: Final = 2
+BLIND: Final = 3
+"""Voice of a guarded class in a codec that no guard can look into."""
 
 
 class StreamTable:
@@ -71,7 +74,8 @@ class StreamTable:
         number = stream.number
         self.kind[number], self.track[number], self.clock_hz[number] = UNKNOWN, 0, stream.clock_hz
         for codec in stream.codecs.values():
-            self.kind[number, codec.pt], self.clock_hz[number, codec.pt] = VOICE, codec.clock_hz
+            is_blind = stream.guarded and codec.name not in INSPECTABLE
+            self.kind[number, codec.pt], self.clock_hz[number, codec.pt] = BLIND if is_blind else VOICE, codec.clock_hz
         for pt in stream.event_pts:
             self.kind[number, pt] = EVENT
 

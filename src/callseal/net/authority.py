@@ -22,6 +22,7 @@ CERTIFICATE_DAYS = 397
 BACKDATED = timedelta(minutes=5)
 TEST_PHONE = "phone"
 OWN_NAMES = ("ca", "server")
+WARNED_DAYS = 30
 
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
@@ -86,6 +87,22 @@ def is_own(tls: Path, name: str) -> bool:
 def expires_at(path: Path) -> datetime:
     """When a PEM certificate ends. Raises ConfigError."""
     return _load_certificate(path).not_valid_after_utc
+
+
+def days_left(tls: Path, peers: Path, now: datetime, within: int = WARNED_DAYS) -> dict[str, int]:
+    """Of each certificate that ends within so many days, the days, by the name of whose it is (`server`, `ca`, or a peer's).
+
+    Looks at ours, at those we issued to peers that are known, and at those that lie beside the peers' files.
+    """
+    known = {path.stem for path in peers.glob("*.toml")}
+    files = [(path.stem, path) for path in tls.glob("*.pem") if path.stem in known | set(OWN_NAMES)]
+    files += [(path.name.removesuffix(".pem").removesuffix(".ca"), path) for path in peers.glob("*.pem")]
+    found: dict[str, int] = {}
+    for name, path in files:
+        days = (expires_at(path) - now).days
+        if days < within:
+            found[name] = min(days, found.get(name, days))
+    return found
 
 
 def fingerprint_of(path: Path) -> str:

@@ -63,7 +63,7 @@ class PeerBook:
         """Read the files again where they have changed; returns whether they did. Raises ConfigError, and keeps the old ones."""
         stamp = self._read_stamp()
         if stamp == self._stamp:
-            return False
+            return self._except()
         self._stamp = stamp
         self._load()
         return True
@@ -135,10 +135,15 @@ class PeerBook:
         opened = make_server_context(self._tls, pinned)
         opened.verify_mode = ssl.CERT_OPTIONAL
         authorities = {name: self._read_authorities(name) for name, peer in peers.items() if peer.certificate_names}
-        if self._exceptions is not None:
-            live = self._exceptions.read()
-            peers = {name: replace(peer, clear_rtp=live.get(name)) for name, peer in peers.items()}
         self._peers, self._context, self._open_context, self._authorities = peers, context, opened, authorities
+        self._except()
+
+    def _except(self) -> bool:
+        """Ask again which exceptions hold: time, routes and the note change by themselves. Returns whether any did."""
+        live = self._exceptions.read() if self._exceptions is not None else {}
+        excepted = {name: replace(peer, clear_rtp=live.get(name)) for name, peer in self._peers.items()}
+        changed, self._peers = excepted != self._peers, excepted
+        return changed
 
     def _read_authorities(self, name: str) -> list[x509.Certificate]:
         own = self._folder / f"{name}.ca.pem"

@@ -15,7 +15,9 @@ from callseal.errors import ConfigError
 
 OPENING_ACTIONS: Final = ("listen", "export", "metadata")
 RECORDING_ACTIONS: Final = (*OPENING_ACTIONS, "hold", "release", "erase", "confirm")
-INSTALLATION_ACTIONS: Final = ("invite", "revoke", "enrol_device", "revoke_device", "read_log", "manage")
+INSTALLATION_ACTIONS: Final = (
+    "invite", "revoke", "enrol_device", "revoke_device", "except", "approve", "withdraw", "read_log", "manage",
+)  # fmt: skip
 ACTIONS: Final = RECORDING_ACTIONS + INSTALLATION_ACTIONS
 
 

@@ -4,6 +4,7 @@ RFC 3711 sections 3.2.3, 3.3 (index, order of steps, replay list) and RFC 7714. 
 for each source (stream, key, SSRC), so that the cost of numpy is paid for each batch and not for each stream.
 Invariants: nothing of a source changes before a tag verified; an index is accepted once; a source older than the replay window is
 refused; the number of streams, keys and SSRCs has limits. Nothing depends on a packet's address: only the tag says whose it is.
+A stream in the clear (`add_clear_stream`, by exception) has no tag; everything else is the same, and it may get keys later.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +17,10 @@ import numpy as np
 from callseal.errors import Conflict, LimitExceeded, NotFound
 from callseal.rtp.frames import Frames, blank_tails, empty_frames, join_frames, remove_padding
 from callseal.rtp.header import Bytes, Headers, Ints, Mask, read_headers
-from callseal.rtp.srtp_crypto import CmKey, GcmKey, Rows, make_nonces, open_cm, open_gcm
-from callseal.rtp.srtp_kdf import SessionKeys, Suite, derive_session, find_suite
+from callseal.rtp.srtp_crypto import ClearKey, CmKey, GcmKey, Rows, make_nonces, open_clear, open_cm, open_gcm
+from callseal.rtp.srtp_kdf import NO_SUITE, SessionKeys, Suite, derive_session, find_suite
 
-K = TypeVar("K", CmKey, GcmKey)
+K = TypeVar("K", CmKey, GcmKey, ClearKey)
 
 REPLAY_WINDOW: Final = 256
 MAX_SSRCS: Final = 8
@@ -38,7 +39,7 @@ class _Key:
     """One master key of a stream and the sources seen under it."""
 
     suite: Suite
-    work: CmKey | GcmKey
+    work: CmKey | GcmKey | ClearKey
     mki_bytes: int
     rocs: range
     slots: dict[int, int] = field(default_factory=dict)
@@ -92,13 +93,20 @@ class SrtpReceiver:
 
         Raises NotAcceptable (suite, key length), Conflict (stream in use).
         """
-        if stream in self._keys:
-            raise Conflict("stream: expected a free number")
         keys = session or derive_session(find_suite(suite), key)
         new = self._make_key(keys, mki_bytes, RESUME_ROCS if resume else 1)
         new.heard.update(heard or {})
-        self._keys[stream] = [new]
-        self._tail[stream] = new.suite.tag_bytes + mki_bytes
+        self._add(stream, new)
+
+    def add_clear_stream(self, stream: int) -> None:
+        """Begin a stream without SRTP, by exception; the caller lets in its one source only. Raises Conflict."""
+        self._add(stream, _Key(NO_SUITE, ClearKey(), 0, range(1)))
+
+    def _add(self, stream: int, key: _Key) -> None:
+        if stream in self._keys:
+            raise Conflict("stream: expected a free number")
+        self._keys[stream] = [key]
+        self._tail[stream] = key.suite.tag_bytes + key.mki_bytes
         for counter in (self.packets, self.failed, self.replayed, self._lost_before):
             counter[stream] = 0
 
@@ -202,18 +210,21 @@ class SrtpReceiver:
         edges = [*np.flatnonzero(np.diff(slots, prepend=-1)).tolist(), len(rows)]
         cm: list[tuple[int, int, CmKey]] = []
         gcm: list[tuple[int, int, GcmKey]] = []
+        clear: list[tuple[int, int, ClearKey]] = []
         for begin, end in pairwise(edges):
             work = self._slot_key[int(slots[begin])].work
             if isinstance(work, CmKey):
                 cm.append((begin, end, work))
-            else:
+            elif isinstance(work, GcmKey):
                 gcm.append((begin, end, work))
-        if not gcm and cm:
+            else:
+                clear.append((begin, end, work))
+        if cm and not gcm and not clear:
             ok, payload = open_cm(cm, batch, tags[rows, -CM_TAG_BYTES:])
-        elif not cm:
+        elif gcm and not cm and not clear:
             ok, payload = open_gcm(gcm, batch, GCM_TAG_BYTES)
         else:
-            ok, payload = _open_both(cm, gcm, batch, tags[rows, -CM_TAG_BYTES:])
+            ok, payload = _open_mixed(cm, gcm, clear, batch, tags[rows, -CM_TAG_BYTES:])
         ok &= fits
         blank_tails(payload, np.where(ok, batch.length, 0))
         return ok, payload, batch.length
@@ -319,6 +330,8 @@ class SrtpReceiver:
 
 
 def _check(key: _Key, packet: bytes, start: int, ssrc: int, index: int, tail: Bytes) -> bool:
+    if isinstance(key.work, ClearKey):
+        return True
     if isinstance(key.work, CmKey):
         end = len(packet) - key.suite.tag_bytes - key.mki_bytes
         return end >= start and key.work.check(packet, end, index >> 16, tail[-key.suite.tag_bytes :].tobytes())
@@ -338,18 +351,27 @@ def _copy_tags(packets: Bytes, lengths: Ints) -> Bytes:
     return tags
 
 
-def _open_both(
-    cm: list[tuple[int, int, CmKey]], gcm: list[tuple[int, int, GcmKey]], batch: Rows, tags: Bytes
-) -> tuple[Mask, Bytes]:
-    """Rows of both kinds: each kind's rows are opened apart and put back in their places."""
+def _open_mixed(
+    cm: list[tuple[int, int, CmKey]], gcm: list[tuple[int, int, GcmKey]], clear: list[tuple[int, int, ClearKey]],
+    batch: Rows, tags: Bytes,
+) -> tuple[Mask, Bytes]:  # fmt: skip
+    """Rows of several kinds: each kind's rows are opened apart and put back in their places."""
     ok = np.zeros(len(batch.rows), np.bool_)
     payload = np.zeros((len(batch.rows), max(1, int(batch.length.max(initial=1)))), np.uint8)
-    mine = _places(cm)
-    ok[mine], found = open_cm(_regroup(cm), batch.take(mine), tags[mine])
-    payload[mine, : found.shape[1]] = found
-    mine = _places(gcm)
-    ok[mine], found = open_gcm(_regroup(gcm), batch.take(mine), GCM_TAG_BYTES)
-    payload[mine, : found.shape[1]] = found
+
+    def put(mine: Ints, opened: tuple[Mask, Bytes]) -> None:
+        ok[mine], found = opened
+        payload[mine, : found.shape[1]] = found
+
+    if cm:
+        mine = _places(cm)
+        put(mine, open_cm(_regroup(cm), batch.take(mine), tags[mine]))
+    if gcm:
+        mine = _places(gcm)
+        put(mine, open_gcm(_regroup(gcm), batch.take(mine), GCM_TAG_BYTES))
+    if clear:
+        mine = _places(clear)
+        put(mine, open_clear(batch.take(mine)))
     return ok, payload
 
 

@@ -34,6 +34,9 @@ SUITES: Final = {
     )
 }
 
+NO_SUITE: Final = Suite("", 0, 0, 0, False)
+"""Of a stream in the clear, by exception. No name leads to it."""
+
 AUTH_KEY_BYTES: Final = 20
 _RTP, _RTCP = 0, 3
 _CIPHER, _AUTH, _SALT = 0, 1, 2

@@ -23,6 +23,8 @@ def call_started(dialog: Dialog) -> Report:
         "transport": dialog.transport,
         "legs": make_legs(dialog.effective_streams(), dialog.metadata),
     }
+    if any(stream.clear for stream in dialog.plan.streams):
+        data["why"] = "clear-by-exception"
     return Report("CallStarted", dialog.recording, data | _related(dialog))
 
 

@@ -98,6 +98,11 @@ def choose_crypto(values: Iterable[str]) -> CryptoAttribute:
     return min(taken, key=lambda line: (order.index(line.suite), line.mki_bytes))
 
 
+def fault_of(why: str) -> str:
+    """Which kind of fault refused an offer, for whoever mends it: `srtp` (none was offered) or `suite` (none that we take)."""
+    return "suite" if "SRTP: expected" in why and "no a=crypto line" not in why else "srtp"
+
+
 def draw_key(suite: str) -> bytes:
     """A fresh master key and salt of our own for a suite."""
     return os.urandom(SUITES[suite])

@@ -12,6 +12,8 @@ from callseal.sip.answer import Stream
 from callseal.sip.siprec import Metadata, Participant
 
 MEASURED = "measured"
+NOT_INSPECTED = "not inspected"
+KNOWN_CODECS = frozenset({"PCMA", "PCMU", "G722", "G729", "OPUS"})
 FAR = {
     "sips": "claimed by the phone system: this speaker's signalling ran over TLS (sips); their voice was not observed",
     "tel": "not observed: this speaker's line to the phone system, by a telephone number",
@@ -56,11 +58,15 @@ def far_words(speaker: Participant | None) -> str:
 
 
 def show_codec(stream: Stream) -> str:
-    """The first codec of a stream and its clock; a name that is no plain word is not repeated."""
+    """The first codec of a stream and its clock; one that we do not know is sealed as it came, and called so.
+
+    A name that is no plain word is not repeated.
+    """
     first = stream.codecs[0] if stream.codecs else None
     if first is None or not _SHOWN.fullmatch(first.name) or _NUMBER_LIKE.fullmatch(first.name):
-        return "unknown"
-    return f"{first.name.upper()}/{first.clock_hz}"
+        return f"unknown, {NOT_INSPECTED}"
+    name = f"{first.name.upper()}/{first.clock_hz}"
+    return name if first.name.upper() in KNOWN_CODECS else f"{name}, {NOT_INSPECTED}"
 
 
 def show_label(stream: Stream) -> str:

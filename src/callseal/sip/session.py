@@ -15,6 +15,7 @@ from callseal.sip import notice
 from callseal.sip.answer import plan_answer, plan_from_late_answer, plan_offer, write_answer
 from callseal.sip.call_event import call_started, call_updated, tell_changes, tell_oddities
 from callseal.sip.conversation import Conversations
+from callseal.sip.crypto_attribute import fault_of
 from callseal.sip.dialog import Dialog, DialogTable, State, Trigger, Unacked
 from callseal.sip.exchange import CloseMedia, Connection, Exchange, OpenMedia, Output, Report, Send
 from callseal.sip.media_order import open_media, update_media, update_meta
@@ -346,5 +347,6 @@ def _refuse_offer(exchange: Exchange, dialog: Dialog | None, why: str) -> list[O
     """488 with a Warning in words that the phone system's engineer can use (section 20.43, code 399)."""
     warning = (("Warning", '399 callseal "SRTP is required: ' + why.replace('"', "'") + '"'),)
     tag = dialog.local_tag if dialog else secrets.token_hex(8)
-    data = {"peer": exchange.connection.peer.name, "status": 488, "why": why}
+    peer = exchange.connection.peer
+    data = {"peer": peer.name, "status": 488, "why": why, "cure": peer.cure(fault_of(why))}
     return [exchange.reply(488, warning, to_tag=tag), Report("OfferRefused", dialog.recording if dialog else None, data)]

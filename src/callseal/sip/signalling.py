@@ -41,7 +41,7 @@ class SignallingWatch:
                 seen[name] = _Quiet(counted, now)
                 continue
             seen[name] = quiet
-            is_held = all(stream.paused for stream in dialog.plan.streams)
+            is_held = all(stream.paused for stream in dialog.effective_streams())
             if now - quiet.since > (HOLD_SECONDS if is_held else END_SECONDS):
                 over.append(name)
             elif not is_held and not quiet.told and now - quiet.since > TELL_SECONDS:
