@@ -168,6 +168,18 @@ def test_a_manifest_that_lists_a_stranger_or_forgets_a_revocation_is_refused(off
     assert key
 
 
+def test_devices_of_a_person_who_is_revoked_go_with_them(office: Office) -> None:
+    nurse = office.rig.enrol("agent", "nurse")
+    office.enrol(nurse)
+    draft = office.draft()
+    office.officer.act("person.revoke", "revoke", who=nurse.person)
+    listed = office.rig.ask("device.list")
+    assert (listed["devices"], len(listed["revoked"])) == ([], 1)
+    with pytest.raises(RequestError):
+        office.publish(draft)
+    assert read_text(office.draft()).fields["revoked"] == listed["revoked"]
+
+
 def test_a_device_lapses_after_seven_days_and_is_listed_no_more(office: Office) -> None:
     office.enrol()
     office.rig.now += timedelta(days=7)

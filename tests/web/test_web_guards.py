@@ -43,3 +43,10 @@ def test_a_route_with_two_guards_stops_the_start() -> None:
 def test_a_route_that_is_not_the_frameworks_own_kind_stops_the_start(route: Route | Mount) -> None:
     with pytest.raises(ConfigError):
         check_routes([route])
+
+
+def test_a_socket_without_a_guard_stops_the_start_too() -> None:
+    router = APIRouter()
+    router.websocket("/line")(answer)
+    with pytest.raises(ConfigError, match="/line"):
+        check_routes(router.routes)

@@ -51,6 +51,9 @@ WHAT: Final = {
     "ExportGone": "An exported copy was confirmed as gone",
     "RefusalsCounted": "Refusals before sign-in",
     "CheckpointWitnessed": "A witness cosigned",
+    "DeviceEnrolled": "A device may speak for the business",
+    "DeviceRevoked": "A device was revoked",
+    "ManifestPublished": "A manifest of devices was published",
 }
 
 router = APIRouter()

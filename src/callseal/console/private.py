@@ -21,7 +21,7 @@ from callseal.errors import CallsealError, NotFound
 from callseal.flows.private_call import Staff, check_invitation
 from callseal.model.clock import format_time, parse_time
 from callseal.store.private_calls import add_invitation, list_calls
-from callseal.web.guards import COOKIE, PRIVATE_CALLERS, signed_in
+from callseal.web.guards import COOKIE, PEOPLE_KEEPERS, PRIVATE_CALLERS, signed_in
 from callseal.web.headers import POLICY_VIOLATION
 from callseal.web.line import SocketLine
 
@@ -44,6 +44,13 @@ class Device(BaseModel):
     model_config = ConfigDict(extra="forbid")
     key: str = Field(min_length=43, max_length=43)
     role: str = Field(min_length=1, max_length=40)
+
+
+class Revocation(BaseModel):
+    """Which device goes, by the digest of its key."""
+
+    model_config = ConfigDict(extra="forbid")
+    device: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Proved(BaseModel):
@@ -90,6 +97,21 @@ async def send_devices(request: Request) -> dict[str, Any]:
     own = signed_in(request).person
     shown = ("device", "key", "role", "not_after")
     return {"devices": [{name: one[name] for name in shown} | {"own": one["who"] == own} for one in listed["devices"]]}
+
+
+@router.post("/api/private/devices/revoke/begin", dependencies=[Depends(PEOPLE_KEEPERS)], tags=["private calls"])
+async def begin_device_revocation(request: Request, body: Revocation) -> dict[str, Any]:
+    """Ask the custodian to revoke a device; it answers with what the passkey is to sign."""
+    asked = {"person": signed_in(request).person, "action": "revoke_device", "device": body.device}
+    reply = await parts_of(request).keyring.ask("open.begin", **asked)
+    return {"request": reply["request"], "options": reply.get("options"), "nonce": reply["request"]["nonce"]}
+
+
+@router.post("/api/private/devices/revoke", dependencies=[Depends(PEOPLE_KEEPERS)], tags=["private calls"])
+async def finish_device_revocation(request: Request, body: Proved) -> dict[str, bool]:
+    """Proved: the next manifest must name it as revoked."""
+    await parts_of(request).keyring.ask("device.revoke", request=body.request, response=body.response)
+    return {"revoked": True}
 
 
 @router.post("/api/private/invitations", dependencies=[Depends(PRIVATE_CALLERS)], tags=["private calls"])

@@ -12,6 +12,7 @@ from typing import Any, Final
 from callseal.audit import canonical
 from callseal.custodian.custody import Custody
 from callseal.custodian.durable import make_folder, write_whole
+from callseal.custodian.people import live_person
 from callseal.errors import NotFound, RequestError, TamperedError, Unavailable
 from callseal.model.clock import format_time, parse_time
 from callseal.model.message import to_bytes, to_text
@@ -56,19 +57,23 @@ def keep_device(custody: Custody, key: str, role: str) -> str:
 
 
 def live_devices(custody: Custody, now: datetime) -> list[dict[str, Any]]:
-    """Devices whose time has not passed and that nobody revoked, as a manifest spells them, with their digest and owner."""
+    """Devices whose time has not passed, neither they nor their owner revoked: as a manifest spells them, with digest and owner."""
     book = _read(custody)
     return [
         {"device": digest, "who": entry["who"], "not_after": entry["not_after"], **book[digest]}
         for digest, entry in sorted(custody.history.devices.items())
-        if not entry.get("revoked") and parse_time(entry["not_after"]) > now and digest in book
+        if not _is_gone(custody, entry) and parse_time(entry["not_after"]) > now and digest in book
     ]
 
 
 def revoked_devices(custody: Custody, now: datetime) -> list[str]:
-    """Digests of revoked devices whose time has not passed: what a manifest must name."""
+    """Digests of devices whose time has not passed and that are revoked, or their owner is: what a manifest must name."""
     entries = custody.history.devices.items()
-    return sorted(digest for digest, entry in entries if entry.get("revoked") and parse_time(entry["not_after"]) > now)
+    return sorted(digest for digest, entry in entries if _is_gone(custody, entry) and parse_time(entry["not_after"]) > now)
+
+
+def _is_gone(custody: Custody, entry: dict[str, Any]) -> bool:
+    return bool(entry.get("revoked")) or live_person(custody, entry["who"]) is None
 
 
 def _read(custody: Custody) -> dict[str, dict[str, str]]:
