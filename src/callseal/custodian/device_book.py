@@ -57,7 +57,7 @@ def keep_device(custody: Custody, key: str, role: str) -> str:
 
 
 def live_devices(custody: Custody, now: datetime) -> list[dict[str, Any]]:
-    """Devices whose time has not passed, neither they nor their owner revoked: as a manifest spells them, with digest and owner."""
+    """Devices whose time has not passed, neither they nor their owner revoked: as in a manifest, with digest and owner."""
     book = _read(custody)
     return [
         {"device": digest, "who": entry["who"], "not_after": entry["not_after"], **book[digest]}
