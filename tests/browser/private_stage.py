@@ -14,6 +14,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, expect
 
@@ -23,9 +24,15 @@ from callseal.keyring.client import BlockingKeyring
 from callseal.web.call_page import build_page, page_digest
 from callseal.webrtc.manifest import KEY_NAME, sign_manifest
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
-from tests.browser.private_relay import Relay, running_relay
+from tests.browser.private_relay import TURNSERVER, Relay, running_relay
 from tests.conftest import Stack
 
+NEEDS = [
+    pytest.mark.browser,
+    pytest.mark.real,
+    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="Debian's chromium is not installed"),
+    pytest.mark.skipif(not TURNSERVER.exists(), reason="Debian's coturn is not installed"),
+]
 BUSINESS = "Test Surgery"
 PHONE = "+44 20 7946 0123"
 ROLE = "Nurse"

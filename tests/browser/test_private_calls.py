@@ -11,16 +11,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.browser.conftest import CHROMIUM
-from tests.browser.private_relay import OPUS, TURNSERVER
-from tests.browser.private_stage import CUSTOMER_HERTZ, PHONE, ROLE, STAFF_HERTZ, Stage, heard, set_stage
+from tests.browser.private_blind import DECOY_HERTZ, gateway, observe, speak_to_gateway, spellings, tones
+from tests.browser.private_lying import lie_as_they_speak, lie_at_the_start
+from tests.browser.private_relay import OPUS
+from tests.browser.private_stage import CUSTOMER_HERTZ, NEEDS, PHONE, ROLE, STAFF_HERTZ, Stage, heard, set_stage
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.real,
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="Debian's chromium is not installed"),
-    pytest.mark.skipif(not TURNSERVER.exists(), reason="Debian's coturn is not installed"),
-]
+pytestmark = NEEDS
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +28,7 @@ def running() -> Iterator[Stage]:
 @pytest.fixture
 def stage(running: Stage) -> Iterator[Stage]:
     yield running
+    running.staff.evaluate("lie = null")
     running.tidy()
     assert running.complaints == []
 
@@ -102,6 +99,7 @@ def test_each_hears_the_other_and_the_wire_says_nothing_more(stage: Stage) -> No
     expect(customer.locator("section:visible")).to_contain_text("Nothing was recorded.")
 
 
+@pytest.mark.long
 def test_hold_mute_and_resume_keep_the_packets_at_their_pace(stage: Stage) -> None:
     customer = stage.customer(stage.invite())
     stage.talk(customer)
@@ -170,6 +168,7 @@ def test_a_lost_signalling_socket_comes_again_and_nothing_of_the_line_is_missing
     assert stage.over(stage.staff) == ("completed", "bye")
 
 
+@pytest.mark.long
 def test_the_telephone_is_the_way_out_of_a_call_that_nobody_takes(stage: Stage) -> None:
     customer = stage.customer(stage.invite())
     customer.get_by_role("button", name="Call", exact=True).click()
@@ -274,6 +273,7 @@ def test_the_secret_of_another_link_proves_nobody(stage: Stage) -> None:
     assert stage.relay.way.voice(began) == []
 
 
+@pytest.mark.long
 def test_whoever_comes_by_the_public_link_compares_four_signs(stage: Stage) -> None:
     kid = stage.invite().partition("#i.")[2].split(".")[0]
     customer = stage.customer(f"{stage.page_origin}/#p.{kid}")
@@ -284,6 +284,7 @@ def test_whoever_comes_by_the_public_link_compares_four_signs(stage: Stage) -> N
     assert stage.over(stage.staff) == ("completed", "bye")
 
 
+@pytest.mark.long
 def test_one_tab_rings_and_another_may_take_over(stage: Stage) -> None:
     second = stage.staff.context.new_page()
     second.goto(stage.staff.url)
@@ -354,6 +355,7 @@ def test_no_state_of_either_page_has_a_violation_and_each_says_what_it_is(stage:
     look(stage.staff, "over", minded)
 
 
+@pytest.mark.long
 def test_a_whole_call_by_keyboard_alone(stage: Stage) -> None:
     customer = stage.customer(stage.invite())
 
@@ -378,3 +380,26 @@ def test_a_whole_call_by_keyboard_alone(stage: Stage) -> None:
     expect(customer.get_by_role("button", name="Mute")).to_have_attribute("aria-pressed", "true")
     press(customer, "hang-up")
     assert stage.over(stage.staff) == ("completed", "bye")
+
+
+@pytest.mark.parametrize("name", ["the offer's fingerprint swapped on its way to staff", "a proof of another secret"])
+def test_a_lie_at_the_start_ends_the_call_at_both_ends(stage: Stage, name: str) -> None:
+    lie_at_the_start(stage, name)
+
+
+@pytest.mark.parametrize("name", ["another fingerprint in the answer to it", "recorded from now on, as they hold"])
+def test_a_lie_as_they_speak_ends_the_call_at_both_ends(stage: Stage, name: str) -> None:
+    lie_as_they_speak(stage, name)
+
+
+def test_no_server_has_heard_the_call_and_the_same_search_finds_a_gateway_that_has(stage: Stage) -> None:
+    seen = observe(stage)
+    assert len(seen.packets) > 100 and len(seen.frames) > 15 and {"web", "custodian", "coturn"} <= set(seen.memory)
+    for name, content in seen.everything.items():
+        assert tones(content, CUSTOMER_HERTZ, STAFF_HERTZ) == [], name
+        for what, secret in seen.secrets.items():
+            assert not any(form in content for form in spellings(secret)), f"{name}: {what}"
+    with gateway() as process:
+        memory, _ = speak_to_gateway(stage.browser, stage.relay, Path(stage.stack.config.turn_secret).read_text(), process)
+    assert len(tones(memory, CUSTOMER_HERTZ)) > 20, "the control: the gateway's memory holds the tone"
+    assert tones(memory, DECOY_HERTZ) == [], "and no other"

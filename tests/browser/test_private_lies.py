@@ -1,5 +1,5 @@
 """A server that lies in the middle of real calls, to staff and to customers, at their start and as they speak: both ends hear of it,
-within two seconds, and no voice goes on. What is changed is what came over the real socket, just before the page reads it.
+within two seconds, and no voice goes on. All of them by `make assure-private`; some stand in test_private_calls as well.
 """
 
 import time
@@ -8,24 +8,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from callseal.webrtc.turn import make_credential
-from tests.browser.conftest import CHROMIUM
+from tests.browser.private_lying import AS_THEY_SPEAK, AT_THE_START, HOLD, RESTART, lie_as_they_speak, lie_at_the_start, tell
 from tests.browser.private_modules import serving_modules
-from tests.browser.private_relay import TURNSERVER
-from tests.browser.private_stage import CUSTOMER_HERTZ, EARS, STAFF_HERTZ, Stage, heard, set_stage
+from tests.browser.private_stage import CUSTOMER_HERTZ, EARS, NEEDS, STAFF_HERTZ, Stage, heard, set_stage
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.real,
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="Debian's chromium is not installed"),
-    pytest.mark.skipif(not TURNSERVER.exists(), reason="Debian's coturn is not installed"),
-]
-
-WITHIN_SECONDS = 2.0
-OTHER_PRINT = ":".join(["A1"] * 32)
-SWAPPED = f"(frame) => ({{ ...frame, sdp: frame.sdp.replace(/(a=fingerprint:sha-256) .*/, '$1 {OTHER_PRINT}\\r') }})"
+pytestmark = [*NEEDS, pytest.mark.long]
 
 
 @pytest.fixture(scope="module")
@@ -42,83 +32,14 @@ def stage(running: Stage) -> Iterator[Stage]:
     assert running.complaints == []
 
 
-def tell(page: Page, kind: str, change: str) -> None:
-    """From now on each frame of this kind comes as `change` makes of it: a JavaScript function of a frame, to a frame or to several."""
-    page.evaluate(
-        f"""() => {{ const change = {change};
-            lie = (frame) => {{ if (frame.type !== {kind!r}) return [frame];
-              if (!globalThis.liedAt) globalThis.liedAt = Date.now();
-              return [change(frame)].flat(); }}; globalThis.liedAt = 0; }}"""
-    )
-
-
-def both_over(stage: Stage, customer: Page, liar: Page) -> tuple[str, str]:
-    """Outcome and reason at both ends, soon after the lie."""
-    ends = {stage.over(page) for page in (customer, stage.staff)}
-    late = time.time() - liar.evaluate("liedAt") / 1000
-    assert late < WITHIN_SECONDS, f"{late:.1f} s"
-    assert len(ends) == 1, ends
-    return ends.pop()
-
-
-def call_and_answer(stage: Stage, customer: Page) -> None:
-    customer.get_by_role("button", name="Call", exact=True).click()
-    stage.staff.get_by_role("button", name="Answer").click()
-
-
-AT_THE_START = {
-    "the offer's fingerprint swapped on its way to staff": ("staff", "m1", SWAPPED, "sdp-changed"),
-    "the answer's fingerprint swapped on its way to the customer": ("customer", "m2", SWAPPED, "sdp-changed"),
-    "the offer twice": ("staff", "m1", "(frame) => [frame, frame]", "replayed"),
-    "another's proof": (
-        "staff", "m3", "(frame) => ({ ...frame, message: frame.message.replace(/\"nc\":\"..../, '\"nc\":\"AAAA') })", "commitment"),
-    "a proof of another secret": (
-        "staff", "m3", "(frame) => ({ ...frame, message: frame.message.replace(/\"mac\":\"..../, '\"mac\":\"AAAA') })", "mac"),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("name", AT_THE_START)
 def test_a_lie_at_the_start_ends_the_call_at_both_ends_before_a_word_is_sent(stage: Stage, name: str) -> None:
-    who, kind, change, reason = AT_THE_START[name]
-    customer = stage.customer(stage.invite())
-    liar = stage.staff if who == "staff" else customer
-    tell(liar, kind, change)
-    began = time.monotonic()
-    call_and_answer(stage, customer)
-    assert both_over(stage, customer, liar) == ("identity", reason)
-    assert stage.relay.way.voice(began) == []
-    assert customer.evaluate("players.every((one) => one.srcObject === null)"), "nothing was played"
-
-
-RESTART = "dispatchEvent(new Event('online'))"
-HOLD = "document.querySelector('[data-do=hold]').click()"
-FORGED = "(frame) => ({ ...frame, mac: 'A'.repeat(43) })"
-WEAKER = "(frame) => ({ ...frame, message: frame.message.replace('\"relay\":true', '\"relay\":false') })"
-RECORDED = "(frame) => ({ ...frame, message: frame.message.replace('\"rec\":\"none\"', '\"rec\":\"on\"') })"
-
-AS_THEY_SPEAK = {
-    "another fingerprint as the network changes": ("staff", RESTART, SWAPPED, "sdp-changed"),
-    "another fingerprint in the answer to it": ("customer", RESTART, SWAPPED, "sdp-changed"),
-    "a weaker policy as the network changes": ("staff", RESTART, WEAKER, "mac"),
-    "recorded from now on, as they hold": ("staff", HOLD, RECORDED, "mac"),
-    "a hold that nobody asked for": ("staff", HOLD, FORGED, "mac"),
-    "a hold twice": ("staff", HOLD, "(frame) => [frame, frame]", "replayed"),
-}  # fmt: skip
+    lie_at_the_start(stage, name)
 
 
 @pytest.mark.parametrize("name", AS_THEY_SPEAK)
 def test_a_lie_as_they_speak_ends_the_call_at_both_ends(stage: Stage, name: str) -> None:
-    who, act, change, reason = AS_THEY_SPEAK[name]
-    customer = stage.customer(stage.invite())
-    stage.talk(customer)
-    heard(stage.staff, CUSTOMER_HERTZ)
-    liar = stage.staff if who == "staff" else customer
-    tell(liar, "later", change)
-    customer.evaluate(act)
-    assert both_over(stage, customer, liar) == ("identity", reason)
-    ended = time.monotonic()
-    customer.wait_for_timeout(300)
-    assert stage.relay.way.voice(ended + 0.1) == [], "no voice goes on"
+    lie_as_they_speak(stage, name)
 
 
 def test_a_server_that_says_the_call_is_on_opens_no_microphone(stage: Stage) -> None:

@@ -37,15 +37,20 @@ async ({ call, kid, now }) => {
 """
 
 
-@pytest.fixture
-def modules(chromium: Browser) -> Iterator[Page]:
-    """A blank page that can import the modules."""
+@pytest.fixture(scope="module")
+def served(chromium: Browser) -> Iterator[Page]:
     with serving_modules() as origin:
-        context = chromium.new_context()
-        page = context.new_page()
+        page = chromium.new_context().new_page()
         page.goto(f"{origin}/able.js")
         yield page
-        context.close()
+        page.context.close()
+
+
+@pytest.fixture
+def modules(served: Page) -> Page:
+    """A blank page that can import the modules."""
+    served.reload()
+    return served
 
 
 def draw(page: Page, call: dict[str, Any]) -> None:
