@@ -26,11 +26,13 @@ from callseal.console import (
     exports,
     files,
     health,
+    hooks,
     listen,
     log,
     odd,
     people,
     private,
+    reconciliation,
     signin,
     terminal,
 )
@@ -59,7 +61,10 @@ from callseal.web.sessions import Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SWEEP_SECONDS: Final = 5.0
-PAGES: Final = (files, signin, enrol, calls, call, listen, export, exports, terminal, log, odd, people, health, private)
+PAGES: Final = (
+    files, signin, enrol, calls, call, listen, export, exports, terminal, reconciliation, hooks, log, odd, people, health,
+    private,
+)  # fmt: skip
 
 router = APIRouter()
 
@@ -95,6 +100,7 @@ def pages_of(session: Session, *, private: bool = False) -> list[tuple[str, str]
         ("/calls", "Calls", READERS),
         *((("/private", "Private calls", PRIVATE_CALLERS),) if private else ()),
         ("/exports", "Exports", KEEPERS),
+        ("/reconciliation", "Reconciliation", READERS),
         ("/log", "Log", LOG_READERS),
         ("/odd", "Odd", READERS),
         ("/health", "Health", READERS),

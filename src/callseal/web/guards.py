@@ -57,6 +57,8 @@ def _roles(*roles: str) -> Callable[[Session], bool]:
     return lambda session: session.role in roles
 
 
+SIGNED: Final = Guard("a program that signs what it sends", lambda session: True, needs_session=False)
+"""The route itself verifies the signature before it looks at the body."""
 _READERS: Final = _roles(MANAGER, COMPLIANCE_OFFICER, DPO, AUDITOR, ADMINISTRATOR)
 
 ANYONE: Final = Guard("anyone", lambda session: True, needs_session=False)
