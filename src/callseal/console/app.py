@@ -22,6 +22,7 @@ from callseal.console import (
     call,
     calls,
     enrol,
+    exceptions,
     export,
     exports,
     files,
@@ -44,6 +45,7 @@ from callseal.model.keyring import Asks
 from callseal.store.database import Database
 from callseal.web.answers import answer_errors
 from callseal.web.guards import (
+    EXCEPTION_KEEPERS,
     KEEPERS,
     LOG_READERS,
     PEOPLE_KEEPERS,
@@ -62,8 +64,8 @@ from callseal.web.sessions import Session, Sessions
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SWEEP_SECONDS: Final = 5.0
 PAGES: Final = (
-    files, signin, enrol, calls, call, listen, export, exports, terminal, reconciliation, hooks, log, odd, people, health,
-    private,
+    files, signin, enrol, calls, call, listen, export, exports, exceptions, terminal, reconciliation, hooks, log, odd,
+    people, health, private,
 )  # fmt: skip
 
 router = APIRouter()
@@ -101,6 +103,7 @@ def pages_of(session: Session, *, private: bool = False) -> list[tuple[str, str]
         *((("/private", "Private calls", PRIVATE_CALLERS),) if private else ()),
         ("/exports", "Exports", KEEPERS),
         ("/reconciliation", "Reconciliation", READERS),
+        ("/exceptions", "Exceptions", EXCEPTION_KEEPERS),
         ("/log", "Log", LOG_READERS),
         ("/odd", "Odd", READERS),
         ("/health", "Health", READERS),

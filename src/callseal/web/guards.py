@@ -68,6 +68,7 @@ WATCHING: Final = Guard("who may see that a call was; not counted as present", _
 LOG_READERS: Final = Guard("who may read the log", _roles(COMPLIANCE_OFFICER, DPO, AUDITOR, ADMINISTRATOR))
 PEOPLE_KEEPERS: Final = Guard("who may invite and revoke", _roles(COMPLIANCE_OFFICER, ADMINISTRATOR))
 PRIVATE_CALLERS: Final = Guard("who may speak with customers", _roles(AGENT, MANAGER, COMPLIANCE_OFFICER, DPO))
+EXCEPTION_KEEPERS: Final = Guard("who asks for and approves exceptions", _roles(COMPLIANCE_OFFICER, ADMINISTRATOR))
 KEEPERS: Final = Guard("who holds, erases and answers for exports", _roles(COMPLIANCE_OFFICER, DPO))
 LISTENERS: Final = Guard("anyone but an administrator, with an opening", lambda session: session.role != ADMINISTRATOR, NO_AUDIO)
 
