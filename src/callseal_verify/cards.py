@@ -16,6 +16,7 @@ from callseal_verify.source import Source
 from callseal_verify.tlog import Bad, open_note
 
 FIRST_LINE = "callseal/v1/card"
+EXCEPTIONS = "exceptions.note"
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
@@ -25,12 +26,25 @@ def check_cards(source: Source, log: Log, history: History, report: Report) -> N
         base = name.rsplit("/", 1)[-1]
         if base.startswith("."):
             continue
+        if base == EXCEPTIONS:
+            _check_exceptions(source.read(name) or b"", name, log, report)
+            continue
         try:
             _check_card(base, open_note(source.read(name) or b"", log.key), log, history)
         except Bad as error:
             report.find("sealing card", name, str(error))
         else:
             report.count("sealing cards, each as it was issued")
+
+
+def _check_exceptions(note: bytes, name: str, log: Log, report: Report) -> None:
+    """The custodian's note of live exceptions: signed by the log's key. What it says changes by the minute; the log has each."""
+    try:
+        open_note(note, log.key)
+    except Bad as error:
+        report.find("exceptions", name, str(error))
+    else:
+        report.count("note of exceptions, signed")
 
 
 def check_certificates(source: Source, history: History, report: Report) -> None:

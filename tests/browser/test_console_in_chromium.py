@@ -14,6 +14,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import CHROMIUM
 from tests.console.recording import add_recording, sent
 from tests.console.running import RunningConsole
+from tests.console.test_reconciliation_page import add_record
 
 pytestmark = [
     pytest.mark.browser,
@@ -154,7 +155,9 @@ def test_no_page_has_an_accessibility_violation_a_policy_violation_or_a_sideways
     page.goto(f"{console.url}/signin")
     check("signin")
     enrol(page, console)
-    for path in ("/calls", "/exports", "/log", "/odd", "/health", "/people", "/terminal", f"/calls/{recording}"):
+    record = add_record(console, "unsealed", why="no-voice", recording=recording, skew_ms=-7_200_000)
+    add_record(console, recording=recording)
+    for path in ("/calls", "/exports", "/log", "/odd", "/health", "/people", "/terminal", "/reconciliation", f"/reconciliation/{record}", f"/calls/{recording}"):
         page.goto(console.url + path)
         check(path)
     open_call(page, console, recording)

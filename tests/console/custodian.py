@@ -47,6 +47,7 @@ class TestCustodian:
     trees: dict[tuple[str, int], Any] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    excepted: dict[str, dict[str, Any]] = field(default_factory=dict)
     away: bool = False
 
     async def ask(self, message_type: str, **fields: Any) -> Message:
@@ -172,6 +173,32 @@ class TestCustodian:
             if entry["action"] == "export" and entry["decision"] == "allow" and recording in (None, entry["recording"])
         ]  # fmt: skip
         return {"exports": found, "outstanding": len(found), "all": len(found)}
+
+    def _exceptions_list(self) -> Message:
+        return {"exceptions": list(self.excepted.values())}
+
+    def _exception_ask(self, request: Message, response: Any = None, code: str | None = None) -> Message:
+        person = self._prove(request, response, code)
+        name = secrets.token_hex(16)
+        self.excepted[name] = {
+            "id": name, "peer": request["peer"], "network": request["network"], "interface": request["interface"], "days": request["days"],
+            "until": "2026-12-20T00:00:00.000Z", "state": "asked", "asked_by": person.person, "asked_at": "2026-11-27T00:00:00.000Z",
+            "approved_by": None, "reason": request["reason"], "log_index": 7,
+        }  # fmt: skip
+        return {"exception": name, "log_index": 7}
+
+    def _exception_approve(self, request: Message, response: Any = None, code: str | None = None) -> Message:
+        person = self._prove(request, response, code)
+        one = self.excepted[request["exception"]]
+        if person.role != "compliance_officer":
+            raise Denied("policy: default")
+        one |= {"state": "stands", "approved_by": person.person}
+        return {"until": one["until"], "log_index": 8}
+
+    def _exception_end(self, request: Message, response: Any = None, code: str | None = None) -> Message:
+        self._prove(request, response, code)
+        del self.excepted[request["exception"]]
+        return {"log_index": 9}
 
     def _history(self, recording: str, row: Any) -> Message:
         return {"entries": [entry for entry in self.entries if entry["recording"] == recording]}

@@ -38,6 +38,7 @@ CASES: dict[str, tuple[View, View]] = {
         of(*(seen("PeerRefused", 64 - 16 * k, n=k) for k in range(5))),
     ),
     "no_packets": (call(5.1, 0), call(5, 0)),
+    "not_sealed": (of(seen("CallNotSealed", source="watcher", peer="office", why="unknown")), of(seen("CallEnded", reason="bye"))),
     "one_side": (
         of(seen("VoiceMissing", why="flat", party="customer")),
         of(seen("VoiceMissing", why="no-packets", party="")),

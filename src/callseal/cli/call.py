@@ -8,6 +8,7 @@ import asyncio
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from rich.live import Live
 from rich.text import Text
 
 from callseal.config.settings import Config, load_config
+from callseal.config.vendors import list_vendors, load_vendor
 from callseal.errors import RequestError, Unavailable, answer_for
 from callseal.phone.call import Plan
 from callseal.phone.codec import CODECS, find_codec
@@ -53,22 +55,31 @@ def call(
     tones: Annotated[str, typer.Option(help="Keypad tones that the customer sends after one second.")] = "",
     no_metadata: Annotated[bool, typer.Option("--no-metadata", help="Send SDP alone, as many phones do.")] = False,
     speech: Annotated[bool, typer.Option("--speech/--synthetic", help="Human speech (fetched once), or a made-up voice.")] = True,
+    like: Annotated[str | None, typer.Option(help=f"In the shape of: {', '.join(list_vendors())}.")] = None,
+    secret: Annotated[
+        str | None, typer.Option(help="As a cloud sender: this word in the URI, and no certificate.", envvar="CALLSEAL_SECRET")
+    ] = None,
     marks: Annotated[Path | None, typer.Option(help="For tests: mark each second, and write what is sent to this file.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Say how it went as JSON.")] = False,
 ) -> int:
     """Place a real encrypted call: SIP over TLS, SRTP, two people speaking."""
     config = load_config()
-    chosen = find_codec(codec)
+    shape = load_vendor(like).shape if like else None
+    chosen = find_codec(shape.codec if shape else codec)
+    streams = len(shape.labels) if shape else streams
     if suite is not None and suite not in SUITES:
         raise RequestError(f"suite: expected one of {', '.join(SUITES)}, got {suite[:40]}")
     plan = Plan(
         codec=chosen,
-        suites=(suite,) if suite else tuple(SUITES),
+        suites=(suite,) if suite else shape.suites if shape else tuple(SUITES),
         participants=_participants(number or [], name or []),
         metadata=not no_metadata,
-        labels=("1", "2")[:streams],
+        labels=shape.labels if shape else ("1", "2")[:streams],
+        shape=shape,
     )
     destination = _destination(config, to, ca, cert, key)
+    if secret is not None:
+        destination = replace(destination, certificate=None, key=None, user=secret)
     said = read_speech(wav) if wav else find_speech(config.data / "speech") if speech else synthetic_speech("")
     lasting = seconds or (len(said.customer) / 8000 if wav else DEFAULT_SECONDS)
     payloads = [make_payloads(said, chosen, lasting, streams, marks is not None) for _ in range(count if marks else 1)]

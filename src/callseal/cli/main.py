@@ -19,6 +19,7 @@ COMMANDS = {
     "play": "Recordings",
     "export": "Recordings",
     "verify": "Evidence",
+    "reconcile": "Evidence",
     "keys": "Evidence",
     "peer": "Run",
     "private": "Private calls",

@@ -5,6 +5,7 @@ weakens sealing, logging or policy.
 """
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -14,6 +15,8 @@ from typing import Any, TypeVar, get_type_hints
 from callseal.errors import ConfigError
 
 T = TypeVar("T")
+_ADDRESS = re.compile(r"[^\s@<>,]{1,64}@[^\s@<>,]{1,190}")
+_TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,37 @@ class Private:
 
 
 @dataclass(frozen=True)
+class Mail:
+    """Where the day's account is mailed. No host: nothing is mailed. `to`: addresses, apart by commas; `at`: UTC."""
+
+    host: str = ""
+    port: int = 587
+    security: str = "starttls"
+    """`starttls` (RFC 3207) or `implicit` (RFC 8314)."""
+    user: str = ""
+    password_file: str = ""
+    sender: str = ""
+    to: str = ""
+    at: str = "06:00"
+    ca_file: str = ""
+    """PEM; empty: the system's."""
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError."""
+        if self.security not in ("starttls", "implicit"):
+            raise ConfigError(f"mail.security: expected starttls or implicit, got {self.security[:20]}")
+        if self.host and not (_ADDRESS.fullmatch(self.sender) and all(_ADDRESS.fullmatch(one) for one in self.addresses)):
+            raise ConfigError("mail.sender, mail.to: expected addresses")
+        if not _TIME.fullmatch(self.at):
+            raise ConfigError("mail.at: expected HH:MM")
+
+    @property
+    def addresses(self) -> list[str]:
+        """Who gets it."""
+        return [one.strip() for one in self.to.split(",")]
+
+
+@dataclass(frozen=True)
 class Config:
     """All settings. `data` is the only folder Callseal writes to."""
 
@@ -121,6 +155,7 @@ class Config:
     cards: Cards = field(default_factory=Cards)
     retention: Retention = field(default_factory=Retention)
     private: Private = field(default_factory=Private)
+    mail: Mail = field(default_factory=Mail)
 
     @property
     def run(self) -> Path:

@@ -22,15 +22,18 @@ from callseal.console import (
     call,
     calls,
     enrol,
+    exceptions,
     export,
     exports,
     files,
     health,
+    hooks,
     listen,
     log,
     odd,
     people,
     private,
+    reconciliation,
     signin,
     terminal,
 )
@@ -42,6 +45,7 @@ from callseal.model.keyring import Asks
 from callseal.store.database import Database
 from callseal.web.answers import answer_errors
 from callseal.web.guards import (
+    EXCEPTION_KEEPERS,
     KEEPERS,
     LOG_READERS,
     PEOPLE_KEEPERS,
@@ -59,7 +63,10 @@ from callseal.web.sessions import Session, Sessions
 
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SWEEP_SECONDS: Final = 5.0
-PAGES: Final = (files, signin, enrol, calls, call, listen, export, exports, terminal, log, odd, people, health, private)
+PAGES: Final = (
+    files, signin, enrol, calls, call, listen, export, exports, exceptions, terminal, reconciliation, hooks, log, odd,
+    people, health, private,
+)  # fmt: skip
 
 router = APIRouter()
 
@@ -95,6 +102,8 @@ def pages_of(session: Session, *, private: bool = False) -> list[tuple[str, str]
         ("/calls", "Calls", READERS),
         *((("/private", "Private calls", PRIVATE_CALLERS),) if private else ()),
         ("/exports", "Exports", KEEPERS),
+        ("/reconciliation", "Reconciliation", READERS),
+        ("/exceptions", "Exceptions", EXCEPTION_KEEPERS),
         ("/log", "Log", LOG_READERS),
         ("/odd", "Odd", READERS),
         ("/health", "Health", READERS),

@@ -9,7 +9,7 @@ from starlette.responses import HTMLResponse
 
 from callseal.console.parts import Parts, parts_of
 from callseal.console.verifier import verify_installation
-from callseal.console.words import STATES, reason_words, role_words, show_call, show_leg, show_related
+from callseal.console.words import CLEAR, STATES, protection_of, reason_words, role_words, show_call, show_leg, show_related
 from callseal.model.call import CallDetail, PartState
 from callseal.model.message import to_text
 from callseal.model.roles import CASE_CLASSES, EXPORT_ENDS, REASON_CLASSES
@@ -30,6 +30,7 @@ def show_page(request: Request, recording: Recording) -> HTMLResponse:
     call = detail.call
     return parts.pages.show(
         request, "call.html", call=call, state_words=STATES[call.state], stored=is_stored(detail),
+        clear=sorted({leg.protection for leg in call.legs if protection_of(leg) == CLEAR}),
         legs=[show_leg(leg) for leg in call.legs], gaps=detail.gaps, related=[show_related(call, other) for other in related],
         reason_classes=REASON_CLASSES, case_classes=CASE_CLASSES, no_audio=NO_AUDIO,
     )  # fmt: skip

@@ -20,10 +20,13 @@ PARTIES: Final = {"customer": "Customer", "staff": "Staff"}
 MEASURED: Final = "measured"
 CLAIMED: Final = "claimed"
 NOT_OBSERVED: Final = "not observed"
+CLEAR: Final = "clear"
+"""Its leg says more: `clear, by exception until DATE`."""
 PROTECTIONS: Final = {
     MEASURED: "Callseal took part in this leg and measured its encryption itself.",
     CLAIMED: "The phone system says so; Callseal could not see it.",
     NOT_OBSERVED: "Nobody told us, or it runs over the public telephone network. Treat it as not protected.",
+    CLEAR: "Not encrypted on its way to Callseal: two people allowed it, for this network and this time, on the record.",
 }
 
 
@@ -44,8 +47,10 @@ def show_call(call: Call) -> dict[str, Any]:
         "legs": [
             {
                 "party_words": party_of(leg),
-                "near": protection_of(leg),
+                "near": near_words(leg),
+                "near_key": key_of(protection_of(leg)),
                 "far": NOT_OBSERVED,
+                "far_key": key_of(NOT_OBSERVED),
                 "suite": leg.suite,
                 "codec": leg.codec,
             }
@@ -61,7 +66,7 @@ def length_of(call: Call) -> int | None:
 
 def notes_of(call: Call) -> list[str]:
     """What a reviewer should know at a glance."""
-    notes = []
+    notes = list(dict.fromkeys(leg.protection for leg in call.legs if protection_of(leg) == CLEAR))
     if call.counts.gaps:
         notes.append("1 gap" if call.counts.gaps == 1 else f"{call.counts.gaps} gaps")
     if call.counts.withheld:
@@ -81,9 +86,19 @@ def party_of(leg: Leg) -> str:
 
 
 def protection_of(leg: Leg) -> str:
-    """`measured`, `claimed` or `not observed`; anything else reads as the last."""
-    word = leg.protection.split(" by ")[0]
+    """`measured`, `claimed`, `clear` or `not observed`; anything else reads as the last."""
+    word = leg.protection.split(" by ")[0].rstrip(",")
     return word if word in PROTECTIONS else NOT_OBSERVED
+
+
+def near_words(leg: Leg) -> str:
+    """The same; of a leg in the clear, with the end of its exception."""
+    return leg.protection if protection_of(leg) == CLEAR else protection_of(leg)
+
+
+def key_of(word: str) -> str:
+    """A word of protection as the style sheet knows it."""
+    return word.replace(" ", "-")
 
 
 def show_leg(leg: Leg) -> dict[str, str]:
@@ -94,11 +109,11 @@ def show_leg(leg: Leg) -> dict[str, str]:
     near = protection_of(leg)
     return {
         "party_words": party_of(leg),
-        "near": near,
-        "near_key": near.replace(" ", "-"),
+        "near": near_words(leg),
+        "near_key": key_of(near),
         "near_words": " ".join(filter(None, (PROTECTIONS[near], f"{leg.suite}, {leg.codec}." if leg.suite else f"{leg.codec}."))),
         "far": NOT_OBSERVED,
-        "far_key": NOT_OBSERVED.replace(" ", "-"),
+        "far_key": key_of(NOT_OBSERVED),
         "far_words": leg.detail or "A recorder sees one leg only.",
     }
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from callseal.audit.entry import FIELDS
+from callseal.custodian.call_records import index_call
 from callseal.custodian.custody import Custody
 from callseal.custodian.leaf import index_key, is_held, leaf_key, normalise, seal_meta, search_token
 from callseal.custodian.row import seal_row
@@ -56,6 +57,7 @@ def adopt_part(custody: Custody, message: dict[str, Any], now: datetime) -> dict
         row = seal_row(core.recording, core.part, group, leaf, key, dek).encode()
     finally:
         wipe(dek)
+    matching = index_call(custody, meta, started_at)
     epoch = custody.state.epochs[str(core.epoch)]
     epoch.waiting = [part for part in epoch.waiting if part != f"{recording}/{core.part}"]
     custody.record(
@@ -68,6 +70,7 @@ def adopt_part(custody: Custody, message: dict[str, Any], now: datetime) -> dict
         "row": to_text(row), "group": group, "leaf": leaf,
         "sealed_meta": to_text(seal_meta(key, core.recording, core.part, kept)) if kept else None,
         "tokens": _tokens(tree, kept) if tree is not None else [],
+        "matching": matching,
     }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from callseal.audit import canonical
 from callseal.authn.challenge import challenge_of
+from callseal.custodian.call_records import INDEX_CLASS
 from callseal.custodian.custody import Custody
 from callseal.custodian.leaf import is_held, known
 from callseal.custodian.people import live_person, verify_passkey
@@ -20,7 +21,7 @@ from callseal.custodian.state import Pending
 from callseal.errors import CallsealError, Denied, Destroyed
 from callseal.policy.decision import Question
 from callseal.retention.certificate import Attestation
-from callseal.retention.due import PolicyVersion, due_groups
+from callseal.retention.due import PolicyVersion, due_groups, split_group
 
 A_DAY: Final = timedelta(days=1)
 ALWAYS_ALONE: Final = 10
@@ -28,7 +29,11 @@ ALWAYS_ALONE: Final = 10
 
 
 def find_due(custody: Custody, now: datetime) -> list[str]:
-    """The groups whose day has come, by the policy version in force."""
+    """The groups of recordings whose day has come, by the policy version in force."""
+    return [group for group in _past_their_day(custody, now) if split_group(group)[0] != INDEX_CLASS]
+
+
+def _past_their_day(custody: Custody, now: datetime) -> list[str]:
     versions = [
         PolicyVersion(version.since, version.default_days, tuple(version.days.items())) for version in custody.state.versions
     ]
@@ -54,6 +59,8 @@ def destroy_due(custody: Custody, now: datetime) -> list[dict[str, Any]]:
             certificate=_digest(certificate), policy=custody.policy.digest,
         ))  # fmt: skip
         certificates.append(certificate | {"log_index": first + at})
+    for index in _past_their_day(custody, now):
+        del custody.state.groups[index]  # what only found them by the phone system's records: no recording, so no certificate
     custody.commit(entries, rotate=True)
     return certificates
 

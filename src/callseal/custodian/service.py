@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from callseal.custodian.adoption import adopt_part, find_tokens, report_sealed
+from callseal.custodian.call_records import index_records
 from callseal.custodian.card import rotate_cards
 from callseal.custodian.custody import Custody
 from callseal.custodian.destruction import destroy_due, erase_recordings, find_due, finish_pending
@@ -115,6 +116,7 @@ ANSWERS: Final[dict[str, Answer]] = {
     "part.sealed": report_sealed,
     "event.append": lambda custody, message, now: {"through": append_events(custody, message.get("events"), now)},
     "epoch.drained": _end_spool,
+    "records.index": index_records,
     "search.tokens": lambda custody, message, now: {"tokens": find_tokens(custody, message.get("value"))},
     "invite.create": _create_invite,
     "enrol.begin": lambda custody, message, now: begin_enrolment(custody, message.get("token"), message.get("kind"), now),

@@ -21,7 +21,7 @@ def make_folders(config: Config) -> None:
         raise ConfigError(f"data: expected a path whose sockets have at most {SOCKET_PATH_LIMIT} bytes, got {length}")
     try:
         config.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        for name in ("run", "logs", "peers", "tls", "spool", "events", "objects", "cards", "log"):
+        for name in ("run", "logs", "peers", "tls", "spool", "events", "objects", "cards", "log", "records"):
             (config.data / name).mkdir(exist_ok=True, mode=0o700)
         config.draining_file.unlink(missing_ok=True)  # who starts everything wants calls
     except OSError as error:
@@ -69,7 +69,7 @@ def is_free(host: str, port: int) -> bool:
 def write_settled(config: Config) -> Path:
     """Write the settings as settled to `run/callseal.toml`, which every daemon reads; returns its path."""
     lines = [f'data = "{config.data}"', f"business = {_toml(config.business)}", f"log_level = {_toml(config.log_level)}"]
-    for section in ("sip", "media", "web", "custody", "retention", "private"):
+    for section in ("sip", "media", "web", "custody", "retention", "private", "mail"):
         lines.append(f"\n[{section}]")
         lines += [f"{key} = {_toml(value)}" for key, value in vars(getattr(config, section)).items()]
     path = config.run / "callseal.toml"

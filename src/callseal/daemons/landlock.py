@@ -12,7 +12,7 @@ from pathlib import Path
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _VERSION_FLAG = 1
-_RULE_PATH_BENEATH = 1
+_RULE_PATH_BENEATH, _RULE_NET_PORT = 1, 2
 _PR_SET_NO_NEW_PRIVS = 38
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
@@ -36,6 +36,10 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = (("access", ctypes.c_uint64), ("parent", ctypes.c_int32))
 
 
+class _NetPort(ctypes.Structure):
+    _fields_ = (("access", ctypes.c_uint64), ("port", ctypes.c_uint64))
+
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -44,8 +48,11 @@ def landlock_version() -> int:
     return max(0, int(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG))))
 
 
-def restrict(read: Iterable[Path], write: Iterable[Path], *, listen: bool = False, connect: bool = False) -> int:
-    """Shut this thread in: `read` and `write` are folders or files that exist; `listen` and `connect` allow TCP.
+def restrict(
+    read: Iterable[Path], write: Iterable[Path], *, listen: bool = False, connect: bool = False, connect_port: int = 0
+) -> int:
+    """Shut this thread in: `read` and `write` are folders or files that exist; `listen` and `connect` allow TCP, `connect_port`
+    connections to that port alone.
 
     Returns the ABI that now holds (0: none). Raises OSError where a path is missing or the kernel refuses: fail closed.
     """
@@ -68,6 +75,9 @@ def restrict(read: Iterable[Path], write: Iterable[Path], *, listen: bool = Fals
             _allow(handle, path, _READ & known)
         for path in write:
             _allow(handle, path, _WRITE & known)
+        if connect_port and net & _CONNECT_TCP:
+            port = _NetPort(_CONNECT_TCP, connect_port)
+            _checked(_libc.syscall(_ADD_RULE, handle, _RULE_NET_PORT, ctypes.byref(port), 0))
         _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
         _checked(_libc.syscall(_RESTRICT_SELF, handle, 0))
     finally:

@@ -43,7 +43,8 @@ class Lifecycle:
         self.log = structlog.get_logger()
 
     def confine(
-        self, read: Iterable[Path] = (), write: Iterable[Path] = (), *, listen: bool = False, connect: bool = False
+        self, read: Iterable[Path] = (), write: Iterable[Path] = (), *, listen: bool = False, connect: bool = False,
+        connect_port: int = 0,
     ) -> None:
         """Shut this process in (Landlock): the interpreter's own files, `read` and `write`; TCP only as said.
 
@@ -56,7 +57,7 @@ class Lifecycle:
                 folder.mkdir(parents=True, mode=0o700)
         system = [*_SYSTEM, sys.prefix, sys.base_prefix, str(Path(callseal.__file__).parent.parent)]
         readable = [*(Path(path) for path in system if Path(path).exists()), *(path for path in read if path.exists())]
-        self.landlock = restrict(readable, [*write, Path("/dev/null")], listen=listen, connect=connect)
+        self.landlock = restrict(readable, [*write, Path("/dev/null")], listen=listen, connect=connect, connect_port=connect_port)
         self.log.info("confined", landlock=self.landlock, memory_locked=self.memory_locked)
 
     def open_memory(self) -> MemoryLog:

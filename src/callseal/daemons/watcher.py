@@ -1,7 +1,8 @@
 """The watcher: brings finished recordings in, carries events to the log, has what is due destroyed, and raises alerts.
 
 1. Bring the database to this version; shut the process in: it writes rows and objects, frees spools, and reads events.
-2. Round by round: capture, relay; less often dispose, drain, alert, figures. What is away is waited for, and says so once.
+2. Round by round: capture, relay; less often reconcile, dispose, drain, alert, figures. What is away is waited for, and says so
+   once. Beside it, mail: a mail server that is slow holds up nothing.
 3. On SIGTERM, end after the round that is going on: every round may be cut off anywhere.
 
 Invariants: no key comes near this process; `callseal.vault.unseal` and the custodian are not imported (import contract).
@@ -12,6 +13,8 @@ import contextlib
 import os
 import time
 from datetime import UTC, datetime, timedelta
+from datetime import time as clock_time
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -26,11 +29,14 @@ from callseal.flows.capture import Capture
 from callseal.flows.dispose import Disposal
 from callseal.flows.drain import Drain
 from callseal.flows.metrics import write_gauges
+from callseal.flows.post import Post
+from callseal.flows.reconcile import Reconciliation
 from callseal.flows.relay import Relay
 from callseal.flows.witness import Witnessing, read_witness_key
 from callseal.keyring.client import Keyring
 from callseal.model.message import Message
 from callseal.notify.journal import announce
+from callseal.notify.mail import send_mail, write_mail
 from callseal.store.database import Database
 from callseal.store.events import EventWriter
 from callseal.store.files import make_folder
@@ -38,6 +44,9 @@ from callseal.store.objects import ObjectStore
 from callseal.store.private_calls import forget
 
 ROUND_SECONDS = 0.2
+RECONCILE_EVERY = timedelta(seconds=1)
+FORGET_EVERY = timedelta(hours=1)
+POST_SECONDS = 5.0
 ALERT_EVERY = timedelta(seconds=2)
 DISPOSE_EVERY = timedelta(seconds=60)
 DRAIN_EVERY = timedelta(minutes=10)
@@ -77,6 +86,7 @@ class Watcher:
         self._relay = Relay(database, self.keyring, config.data)
         self._disposal = Disposal(database, objects, self.keyring)
         self._drain = Drain(database, self.keyring, self.capture.spool)
+        self._reconciliation = Reconciliation(database, events.write, timedelta(days=config.retention.default_days + 1))
         self._watch = Watch(database, config.data, announce)
         self._keep_days = config.private.keep_days
         self._witnessing = make_witnessing(config)
@@ -89,6 +99,8 @@ class Watcher:
         began = time.monotonic()
         done = await self._try("capture", self.capture.step(now))
         done &= await self._try("relay", self._relay.step())
+        if self._is_time("reconcile", now, RECONCILE_EVERY):
+            done &= await self._try("reconcile", self._reconcile(now))
         if self._is_time("dispose", now, DISPOSE_EVERY):
             done &= await self._try("dispose", self._disposal.step(now))
         if self._is_time("drain", now, DRAIN_EVERY):
@@ -108,6 +120,11 @@ class Watcher:
     async def _forget(self, now: datetime) -> None:
         with self._database.write() as connection:
             forget(connection, self._keep_days, now)
+
+    async def _reconcile(self, now: datetime) -> None:
+        self._reconciliation.step(now)
+        if self._is_time("forget records", now, FORGET_EVERY):
+            self._reconciliation.forget_old(now)
 
     async def _tell(self, now: datetime, began: float) -> None:
         spool_age = self.capture.waiting_age(now)
@@ -176,7 +193,10 @@ def run(config: Config) -> int:
         writes.append(data / "witness")
         reads += [data / "log", data / "witness-key"]
     (data / "events").mkdir(parents=True, exist_ok=True, mode=0o700)
-    lifecycle.confine(read=reads, write=[config.run, *writes], connect=config.private.enabled)
+    mail = config.mail
+    trusted = [Path(name) for name in (mail.password_file, mail.ca_file) if name]
+    port = mail.port if mail.host else 0
+    lifecycle.confine(read=[*reads, *trusted], write=[config.run, *writes], connect=config.private.enabled, connect_port=port)
     with EventWriter(data / "events", "watcher") as events:
         return lifecycle.run(lambda: _watch(lifecycle, config, database, events))
 
@@ -186,13 +206,36 @@ async def _watch(lifecycle: Lifecycle, config: Config, database: Database, event
     facts = {"instance": f"watcher-{os.getpid()}", "pid": os.getpid()}
     events.write("WorkerStarted", None, facts, datetime.now(UTC))
     lifecycle.ready("no address")
+    posting = asyncio.create_task(_post(config, database)) if config.mail.host else None
     pause = ROUND_SECONDS
     while not lifecycle.stopping.is_set():
         done = await watcher.round(datetime.now(UTC))  # 2
         pause = ROUND_SECONDS if done else min(pause * 2, LONGEST_PAUSE_SECONDS)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(lifecycle.stopping.wait(), pause)
+    if posting is not None:
+        posting.cancel()
+        await asyncio.gather(posting, return_exceptions=True)
     events.write("WorkerStopped", None, facts, datetime.now(UTC))  # 3
     events.sync()
     database.close()
     return 0
+
+
+async def _post(config: Config, database: Database) -> None:
+    """Mail what is due until cancelled; what cannot be sent waits in the outbox."""
+    log = structlog.get_logger()
+
+    async def send(name: str, subject: str, body: str, made_at: datetime) -> None:
+        await asyncio.to_thread(send_mail, config.mail, write_mail(config.mail, name, subject, body, made_at))
+
+    console = config.web.origin or f"http://localhost:{config.web.port}"
+    post = Post(database, send, config.business, console, clock_time.fromisoformat(config.mail.at))
+    while True:
+        try:
+            post.report(datetime.now(UTC))
+            while await post.deliver(datetime.now(UTC)):
+                log.info("mailed")
+        except Unavailable as error:
+            log.warning("waiting", flow="post", why=str(error))
+        await asyncio.sleep(POST_SECONDS)

@@ -44,7 +44,7 @@ def run(config: Config) -> int:
     database = Database(config.database_url)
     database.migrate()
     data = config.data
-    shown = [data / name for name in ("objects", "log", "witness")]
+    shown = [data / name for name in ("objects", "log", "witness", "records")]
     secret = prepare_turn_secret(config) if config.private.enabled else ""
     for folder in shown:
         make_folder(folder)

@@ -274,8 +274,10 @@ class Capture:
         connection.execute(update(schema.parts).where(*_of(schema.parts, part)).values(**values))
         call = update(schema.calls).where(schema.calls.c.recording == part.recording)
         connection.execute(call.values(group_name=group, leaf=reply["leaf"]))
-        for token in reply.get("tokens", []):
-            insert_new(connection, schema.tokens, group_name=group, token=token, recording=part.recording)
+        matching = reply.get("matching") or {"group": "", "tokens": []}
+        for name, tokens in ((group, reply.get("tokens", [])), (str(matching["group"]), matching["tokens"])):
+            for token in tokens:
+                insert_new(connection, schema.tokens, group_name=name, token=token, recording=part.recording)
 
 
 def _settle(connection: Connection, row: Row[Any], now: datetime) -> tuple[str, dict[str, Any]]:

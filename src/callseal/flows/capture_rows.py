@@ -29,7 +29,7 @@ _NUMBERS = frozenset({
     "lost", "status", "pid", "bytes", "missing_from", "missing_to",
 })  # fmt: skip
 _WORDS = frozenset(["peer", "weight", "party", "class", "transport", "why", "what", "reason", "role", "source", "cure"])
-_IDS = frozenset(["instance", "person", "digest", "conversation", "same_call_as"])
+_IDS = frozenset(["instance", "person", "digest", "conversation", "same_call_as", "record"])
 _LEG_FIELDS = ("number", "label", "party", "codec", "suite", "protection", "detail")
 _DIGITS = re.compile(r"(?:\d[ .\-()]{0,2}){5,}")
 _ID = re.compile(r"[0-9a-z-]{1,64}")

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, func, select
 
 from callseal.flows.alert import count_overdue
 from callseal.model.call import CallState
+from callseal.model.record import RecordState
 from callseal.store import schema
 from callseal.store.database import put_row
 
@@ -27,6 +28,9 @@ COUNTED = {
     "destructions_overdue": "Calls an hour past their day, not held, and still there",
     "offers_refused_today": "Offers and peers refused since midnight UTC",
     "alerts_open": "Alerts nobody has seen",
+    "records_waiting": "Calls of the phone systems' records that go on, or are being sealed",
+    "records_unsealed": "Calls of the phone systems' records that were not sealed",
+    "mail_waiting": "Mails that the mail server has not taken yet",
 }
 """What is counted in the database at the moment of asking, beside `calls_STATE`, with its meaning."""
 _REFUSALS = ("OfferRefused", "PeerRefused")
@@ -51,6 +55,12 @@ def read_figures(connection: Connection, now: datetime) -> dict[str, int]:
     open_alerts = select(func.count()).select_from(schema.alerts).where(schema.alerts.c.acknowledged_at.is_(None))
     figures["alerts_open"] = int(connection.scalar(open_alerts) or 0)
     figures["destructions_overdue"] = count_overdue(connection, now)
+    records, outbox = schema.records, schema.outbox
+    for state in (RecordState.WAITING, RecordState.UNSEALED):
+        of = select(func.count()).select_from(records).where(records.c.state == state.value)
+        figures[f"records_{state.value}"] = int(connection.scalar(of) or 0)
+    unsent = select(func.count()).select_from(outbox).where(outbox.c.sent_at.is_(None))
+    figures["mail_waiting"] = int(connection.scalar(unsent) or 0)
     newest: datetime | None = None
     for row in connection.execute(select(schema.gauges)):
         figures[row.name] = row.value

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from callseal.config.vendors import Shape
 from callseal.errors import CallsealError, Denied, LimitExceeded, NotAcceptable, NotFound, PeerError, Unavailable
 from callseal.phone.codec import CODECS, Codec
 from callseal.phone.line import ALLOW, Destination, Line
@@ -44,6 +45,8 @@ class Plan:
     )
     metadata: bool = True
     labels: tuple[str, ...] = LABELS
+    shape: Shape | None = None
+    """A vendor's way of sending all this (`phone.shape`); None for the standard's own."""
 
 
 @dataclass
@@ -111,7 +114,7 @@ class Call:
         """
         content_type, content = body or self.body(self.offer())
         headers = (
-            ("Require", "siprec"),
+            *self.invite_headers(),
             ("Accept", "application/sdp, application/rs-metadata-request"),
             ("Content-Type", content_type),
         )
@@ -145,9 +148,21 @@ class Call:
 
     async def bye(self) -> None:
         """Hang up. Raises what the recorder refused with, or Unavailable."""
-        answer = await self.transact("BYE")
+        await self.require("BYE")
+
+    async def require(self, method: str, headers: Headers = (), body: bytes = b"") -> None:
+        """One request of this dialog that must be accepted. Raises what the recorder refused with, or Unavailable."""
+        answer = await self.transact(method, headers, body)
         if answer.status >= 300:
-            raise refusal(answer, "BYE")
+            raise refusal(answer, method)
+
+    def invite_headers(self) -> Headers:
+        """What an INVITE says beside what each must."""
+        return (("Require", "siprec"),)
+
+    def contact(self, where: str) -> str:
+        """Our Contact (RFC 7866 section 6.1: `+sip.src`)."""
+        return f"<sip:phone@{where};transport=tls>;+sip.src"
 
     def close(self) -> None:
         """Give back the ports."""
@@ -166,7 +181,7 @@ class Call:
     def _headers(self, method: str, branch: str, to: str = "") -> list[tuple[str, str]]:
         host, port = self.line.local
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        contact = [("Contact", f"<sip:phone@{where};transport=tls>;+sip.src"), ("Allow", ALLOW)]
+        contact = [("Contact", self.contact(where)), ("Allow", ALLOW)]
         to = to or f"<{self.destination.uri}>" + (f";tag={self.dialog.remote_tag}" if self.dialog.remote_tag else "")
         return [
             ("Via", f"SIP/2.0/TLS {where};branch={branch};rport"),

@@ -28,28 +28,35 @@ class Destination:
     port: int
     server_name: str
     ca: Path
-    certificate: Path
-    key: Path
+    certificate: Path | None
+    """None for a cloud sender, which shows a secret instead."""
+    key: Path | None
+    user: str = "callseal"
+    """The user of the request URI: a cloud sender's secret."""
+
+    def __repr__(self) -> str:
+        return f"Destination({self.host}:{self.port})"
 
     @property
     def uri(self) -> str:
         """The request URI of a recording session."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"sip:callseal@{host}:{self.port};transport=tls"
+        return f"sip:{self.user}@{host}:{self.port};transport=tls"
 
 
 def make_tls(destination: Destination) -> ssl.SSLContext:
     """TLS 1.2 or later, verifying the recorder, showing our certificate. Raises ConfigError where a file is wrong."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    for path in (destination.ca, destination.certificate, destination.key):
+    for path in filter(None, (destination.ca, destination.certificate, destination.key)):
         if not path.is_file():
             raise ConfigError(
                 f"expected a file at {path}, found none; `callseal up` makes it, or name yours with --ca, --cert, --key"
             )
     try:
         context.load_verify_locations(destination.ca)
-        context.load_cert_chain(destination.certificate, destination.key)
+        if destination.certificate is not None:
+            context.load_cert_chain(destination.certificate, destination.key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(
             f"expected PEM files that belong together at {destination.ca}, {destination.certificate}, {destination.key}"

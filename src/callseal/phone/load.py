@@ -18,6 +18,7 @@ from callseal.phone.call import Call, Plan
 from callseal.phone.codec import FRAME_MS, PACKETS_PER_SECOND, RATE_HZ, Codec, Samples
 from callseal.phone.line import Destination, Line
 from callseal.phone.marks import add_marks
+from callseal.phone.shape import ShapedCall
 from callseal.phone.speech import Speech
 from callseal.phone.track import Track
 
@@ -144,6 +145,18 @@ class Load:
             if isinstance(result, Exception):
                 raise result
 
+    async def _speak(self, call: Call) -> None:
+        """Talk; in a vendor's shape, with a hold in the middle that lasts as long as its signalling."""
+        packets = math.ceil(self.seconds * PACKETS_PER_SECOND)
+        if not isinstance(call, ShapedCall):
+            await self.pacer.play(call.tracks, packets)
+            return
+        await call.begin()
+        await self.pacer.play(call.tracks, packets // 2)
+        await call.hold()
+        await call.resume()
+        await self.pacer.play(call.tracks, packets - packets // 2)
+
     async def _report(self, report: Callable[["Load"], None]) -> None:
         while True:
             report(self)
@@ -152,7 +165,8 @@ class Load:
     async def _talk(self, line: Line, index: int) -> None:
         outcome = self.outcomes[index]
         await asyncio.sleep(index / self.rate)
-        call = Call(line, self.destination, self.plan, self.payloads[min(index, len(self.payloads) - 1)])
+        make = ShapedCall if self.plan.shape else Call
+        call = make(line, self.destination, self.plan, self.payloads[min(index, len(self.payloads) - 1)])
         outcome.call, outcome.state = call, "calling"
         try:
             await call.invite()
@@ -160,7 +174,7 @@ class Load:
             if self.tones:
                 call.tracks[0].dial(self.tones, PACKETS_PER_SECOND)
             try:
-                await self.pacer.play(call.tracks, math.ceil(self.seconds * PACKETS_PER_SECOND))
+                await self._speak(call)
             finally:
                 await asyncio.shield(asyncio.wait_for(call.bye(), 5))
             outcome.state = "ended"

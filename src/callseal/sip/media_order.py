@@ -9,6 +9,7 @@ from typing import Any
 from callseal.model.clock import format_time
 from callseal.model.message import to_text
 from callseal.sip.answer import Stream
+from callseal.sip.call_ids import find_call_ids
 from callseal.sip.dialog import Dialog
 from callseal.sip.exchange import OpenMedia, UpdateMedia, UpdateMeta
 from callseal.sip.leg import party_of
@@ -58,6 +59,7 @@ def meta_of(dialog: Dialog) -> dict[str, Any]:
         "sip_from": dialog.invite.get("from"),
         "sip_to": dialog.invite.get("to"),
         "sip_call_id": dialog.call_id,
+        "call_ids": find_call_ids(dialog.invite, dialog.metadata.sessions, dialog.metadata.groups, dialog.raw_metadata),
     })  # fmt: skip
     return meta
 

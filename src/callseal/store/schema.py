@@ -164,6 +164,60 @@ alerts = Table(
     Index("ix_alerts_at", "at"),
 )
 
+records = Table(
+    "records",
+    metadata,
+    Column("record", String(32), primary_key=True),
+    Column("peer", String(64), nullable=False),
+    Column("key", String(64), nullable=False),
+    Column("started_at", Moment, nullable=False),
+    Column("duration_ms", BigInteger),
+    Column("state", String(16), nullable=False),
+    Column("why", String(32), nullable=False, default=""),
+    Column("recording", String(32)),
+    Column("found_by", String(16), nullable=False, default=""),
+    Column("skew_ms", BigInteger),
+    Column("source", String(16), nullable=False),
+    Column("received_at", Moment, nullable=False),
+    Column("told_at", Moment),
+    Index("ix_records_key", "peer", "key", unique=True),
+    Index("ix_records_started_at", "started_at"),
+    Index("ix_records_state", "state"),
+    Index("ix_records_recording", "recording"),
+)
+
+record_tokens = Table(
+    "record_tokens",
+    metadata,
+    Column("record", ForeignKey("records.record"), primary_key=True),
+    Column("token", String(64), primary_key=True),
+    Column("kind", String(8), nullable=False),
+    Index("ix_record_tokens_token", "token"),
+)
+
+hooks = Table(
+    "hooks",
+    metadata,
+    Column("peer", String(64), primary_key=True),
+    Column("message", String(64), primary_key=True),
+    Column("at", Moment, nullable=False),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("made_at", Moment, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("tries", Integer, nullable=False, default=0),
+    Column("next_at", Moment, nullable=False),
+    Column("sent_at", Moment),
+    Column("why", String(64), nullable=False, default=""),
+    Index("ix_outbox_sent_at", "sent_at"),
+)
+
 certificates = Table(
     "certificates",
     metadata,

@@ -39,7 +39,7 @@ def answer_errors(app: FastAPI, pages: Pages) -> None:
     """Register what is said for each kind of error."""
 
     def say(request: Request, status: int, kind: str, message: str) -> Response:
-        if request.url.path.startswith("/api/") or request.headers.get("sec-fetch-dest") in ("empty", "audio"):
+        if request.url.path.startswith(("/api/", "/hooks/")) or request.headers.get("sec-fetch-dest") in ("empty", "audio"):
             return JSONResponse({"error": kind, "message": message}, status)
         return pages.show(request, "error.html", status, title=TITLES.get(status, "Something went wrong"), message=message)
 

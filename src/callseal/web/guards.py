@@ -57,6 +57,8 @@ def _roles(*roles: str) -> Callable[[Session], bool]:
     return lambda session: session.role in roles
 
 
+SIGNED: Final = Guard("a program that signs what it sends", lambda session: True, needs_session=False)
+"""The route itself verifies the signature before it looks at the body."""
 _READERS: Final = _roles(MANAGER, COMPLIANCE_OFFICER, DPO, AUDITOR, ADMINISTRATOR)
 
 ANYONE: Final = Guard("anyone", lambda session: True, needs_session=False)
@@ -66,6 +68,7 @@ WATCHING: Final = Guard("who may see that a call was; not counted as present", _
 LOG_READERS: Final = Guard("who may read the log", _roles(COMPLIANCE_OFFICER, DPO, AUDITOR, ADMINISTRATOR))
 PEOPLE_KEEPERS: Final = Guard("who may invite and revoke", _roles(COMPLIANCE_OFFICER, ADMINISTRATOR))
 PRIVATE_CALLERS: Final = Guard("who may speak with customers", _roles(AGENT, MANAGER, COMPLIANCE_OFFICER, DPO))
+EXCEPTION_KEEPERS: Final = Guard("who asks for and approves exceptions", _roles(COMPLIANCE_OFFICER, ADMINISTRATOR))
 KEEPERS: Final = Guard("who holds, erases and answers for exports", _roles(COMPLIANCE_OFFICER, DPO))
 LISTENERS: Final = Guard("anyone but an administrator, with an opening", lambda session: session.role != ADMINISTRATOR, NO_AUDIO)
 

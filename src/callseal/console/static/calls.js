@@ -56,7 +56,7 @@ function update(item, call) {
   find(".legs", item).replaceChildren(
     ...call.legs.map((leg) => {
       const row = fill(legTemplate, { party: leg.party_words, words: `${leg.far}; feed ${leg.near}` });
-      for (const half of ["far", "near"]) find(`[data-half=${half}]`, row).dataset.protection = leg[half].replaceAll(" ", "-");
+      for (const half of ["far", "near"]) find(`[data-half=${half}]`, row).dataset.protection = leg[`${half}_key`];
       return row;
     }),
   );
