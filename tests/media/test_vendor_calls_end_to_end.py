@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -54,13 +55,20 @@ async def signalling(worker: MediaRig, host: str) -> AsyncIterator[sip_rig.Rig]:
 
 
 class Voice(Sender):
-    """One stream of a call that was answered: its key from the offer, its port from the answer."""
+    """One stream of a call that was answered: its key from the offer, its port from the answer; `mki` stands in each packet."""
 
-    def __init__(self, host: str, crypto: tuple[str, str], line: tuple[str, str]) -> None:
-        super().__init__(crypto[0], base64.b64decode(crypto[1]), pt=int(line[1]))
+    def __init__(self, host: str, crypto: tuple[str, str], line: tuple[str, str], mki: bytes = b"") -> None:
+        super().__init__(crypto[0], base64.b64decode(crypto[1].partition("|")[0]), pt=int(line[1]))
+        self.mki = mki
         self.host, self.port = host, int(line[0])
         self.socket.close()
         self.socket = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+
+    def protect(self, payload: bytes, **fields: Any) -> bytes:
+        """RFC 3711 section 3.1: the MKI stands before the tag; with AES-GCM, whose tag is in the ciphertext, at the end."""
+        packet = super().protect(payload, **fields)
+        end = len(packet) if self.suite.startswith("AEAD") else len(packet) - 10
+        return packet[:end] + self.mki + packet[end:]
 
     def send_raw(self, packet: bytes) -> None:
         self.socket.sendto(packet, (self.host, self.port))
@@ -145,6 +153,44 @@ def test_row_25_a_new_port_ssrc_and_key_after_a_hold_go_on_in_the_same_track_wit
             assert part.end is not None and "paused" in [gap["why"] for gap in part.end["gaps"]]
             assert "port-changed" in [name for event in running.events("OddityNoticed") if event["recording"] == recording for name in event["data"]["odd"]]
             for each in (voice, after):
+                each.close()
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("suite", sorted(media_rig.PROFILES))
+def test_a_downgrade_is_488_and_the_voice_goes_on_under_the_old_key_with_its_mki_and_a_new_key_counts_at_once(worker: MediaRig, suite: str):
+    async def story() -> None:
+        async with signalling(worker, "127.0.0.1") as running:
+            peer, call_id = await running.connect(), f"lower-{suite}"
+            first = sip_rig.sdp(sip_rig.crypto(1, suite, "|2^20|7:4"), labels=("7",))
+            answered = await peer.ask(sip_rig.request("INVITE", call_id, body=first))
+            await peer.send(sip_rig.request("ACK", call_id, to_tag=answered.to_tag))
+            recording = running.events("CallStarted")[-1]["recording"]
+            voice = Voice("127.0.0.1", _KEYS.findall(first)[0], _LINES.findall(answered.body)[0], mki=bytes([0, 0, 0, 7]))
+            voice.send(b"before".ljust(160))
+            await heard(worker, recording, 1)
+            weaker = (sip_rig.sdp("", labels=("7",), protocol="RTP/AVP"), sip_rig.sdp(sip_rig.crypto(1, "AES_CM_128_HMAC_SHA1_32"), labels=("7",)))
+            for number, (method, body) in enumerate([(method, body) for method in ("INVITE", "UPDATE") for body in weaker], 2):
+                assert (await peer.ask(sip_rig.request(method, call_id, number, body, answered.to_tag))).status == 488
+            voice.send_raw(voice.packet(b"in the clear".ljust(160)))
+            voice.send(b"still under the old key".ljust(160))
+            await heard(worker, recording, 2)
+            again = sip_rig.sdp(sip_rig.crypto(2, suite), labels=("7",))
+            rekeyed = await peer.ask(sip_rig.request("INVITE", call_id, 9, again, answered.to_tag))
+            assert rekeyed.status == 200 and rekeyed.values("crypto")[0].split()[:2] == ["2", suite]
+            (later,) = voices("127.0.0.1", again, rekeyed.body)
+            later.send(b"under the new key".ljust(160), timestamp=voice.step * 9)
+            await heard(worker, recording, 3)
+            assert (await peer.ask(sip_rig.request("BYE", call_id, 10, to_tag=answered.to_tag))).status == 200
+            await running.wait(lambda: [e for e in worker.events("PartEnded") if e["recording"] == recording], 10)
+            (part,) = worker.open_parts(recording)
+            said = [payload.rstrip() for payload in part.payloads]
+            assert said == [b"before", b"still under the old key", b"under the new key"]
+            assert sum(e["data"]["failed"] for e in worker.events("PacketsFailed") if e["recording"] == recording) == 1
+            refused = [e["data"]["status"] for e in running.events("OfferRefused") if e["recording"] == recording]
+            assert refused == [488] * 4
+            for each in (voice, later):
                 each.close()
 
     asyncio.run(story())

@@ -304,6 +304,14 @@ def test_rows_23_and_24_no_body_of_a_change_is_ever_refused_and_the_call_goes_on
     assert sent(desk.say(rig.request("BYE", "c1", 3, to_tag=tag)))[0].status == 200
 
 
+@pytest.mark.parametrize("muxed", [True, False])
+def test_row_23_rtcp_mux_is_answered_where_it_was_offered_and_nowhere_else(muxed):
+    extra = "a=rtcp-mux\r\n" if muxed else "a=rtcp:30999 IN IP4 192.0.2.9\r\n"
+    desk = Desk()
+    answered = sent(desk.answer(desk.say(rig.request("INVITE", "c1", body=rig.sdp(extra=extra)))))[0]
+    assert answered.body.count("a=rtcp-mux") == (2 if muxed else 0)
+
+
 def test_row_25_another_port_after_a_hold_is_the_same_recording_and_stream():
     desk, keys = Desk(), (rig.crypto(), rig.crypto())
     recording, tag = desk.call(body=rig.sdp(*keys))

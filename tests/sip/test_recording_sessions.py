@@ -243,3 +243,16 @@ def test_a_via_decides_nothing_and_control_characters_are_not_echoed():
     assert all(b"X-Planted" not in output.data for output in outputs if isinstance(output, Send))
     (answer,) = desk.say(rig.request("OPTIONS", "c2"))
     assert answer.connection == 7 and b";received=192.0.2.9" in answer.data
+
+
+@pytest.mark.parametrize(("change", "expected"), [
+    (("sip:recorder@localhost SIP", "sips:recorder@localhost SIP"), "<sips:recorder@192.0.2.1:5061>;+sip.srs"),
+    (("Contact: <sip:pbx", "Contact: <sips:pbx"), "<sips:recorder@192.0.2.1:5061>;+sip.srs"),
+    (("Max-Forwards", "Record-Route: <sips:edge@192.0.2.8;lr>\r\nMax-Forwards"), "<sips:recorder@192.0.2.1:5061>;+sip.srs"),
+    (("Contact: <sip:pbx", "Record-Route: <sip:edge@192.0.2.8;lr>\r\nContact: <sips:pbx"), "<sip:recorder@192.0.2.1:5061;transport=tls>;+sip.srs"),
+    (("", ""), "<sip:recorder@192.0.2.1:5061;transport=tls>;+sip.srs"),
+])  # fmt: skip
+def test_our_contact_is_sips_where_the_request_asked_for_sips_and_only_there(change, expected):
+    desk = Desk()
+    outputs = desk.answer(desk.say(rig.request("INVITE", "c1", body=rig.sdp()).replace(*change, 1)))
+    assert sent(outputs)[0].get("Contact") == expected

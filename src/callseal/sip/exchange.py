@@ -4,6 +4,7 @@ Replies go to the connection that the request came on (RFC 3261 section 18.2.2 f
 docs/architecture.md, "Media control"; reports are events and hold no personal data.
 """
 
+import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -12,6 +13,8 @@ from callseal.config.peers import Peer
 from callseal.sip.message import Headers, Request
 from callseal.sip.response import ALLOW, SUPPORTED, write_response
 from callseal.sip.transaction import Transaction
+
+_SIPS = re.compile(r"[^<,]*<?\s*sips:", re.I)
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,10 @@ class Exchange:
         """200 OK with our Contact (RFC 7866 section 6.2: `+sip.srs`) and the peer's session timer; `body` is SDP or nothing."""
         host, port = self.connection.local
         shown = f"[{host}]" if ":" in host else host
+        place = f"recorder@{shown}:{port}"
+        contact = f"<sips:{place}>" if _asks_for_sips(self.request) else f"<sip:{place};transport=tls>"
         extra: Headers = (
-            ("Contact", f"<sip:recorder@{shown}:{port};transport=tls>;+sip.srs"),
+            ("Contact", f"{contact};+sip.srs"),
             ("Allow", ALLOW),
             ("Supported", SUPPORTED),
             *_session_timer(self.request),
@@ -106,6 +111,12 @@ class Exchange:
         if body:
             extra = (*extra, ("Content-Type", "application/sdp"))
         return self.reply(200, extra, body, to_tag=to_tag)
+
+
+def _asks_for_sips(request: Request) -> bool:
+    """Whether our Contact must be a SIPS URI (RFC 3261 section 12.1.1): a client that asks for it ends the session otherwise."""
+    route = request.get("record-route") or request.get("contact")
+    return request.uri.lower().startswith("sips:") or bool(_SIPS.match(route))
 
 
 def _session_timer(request: Request) -> Headers:
