@@ -103,3 +103,40 @@ def test_the_control_a_call_that_nobody_lies_in_goes_on(stage: Stage) -> None:
     heard(customer, STAFF_HERTZ)
     customer.get_by_role("button", name="Hang up").click()
     assert stage.over(stage.staff) == ("completed", "bye")
+
+
+def test_a_browser_makes_its_next_key_in_time_and_a_revoked_one_answers_no_more(stage: Stage) -> None:
+    staff = stage.staff
+    staff.reload()
+    expect(staff.locator("#line")).to_contain_text("Ready")
+    expect(staff.locator("#renew")).to_be_hidden()
+    before = staff.locator("#device-list li").first.inner_text()
+    staff.evaluate("document.querySelector('#renew').hidden = false")  # as three days before its end
+    staff.get_by_role("button", name="Make the next one").click()
+    expect(staff.locator("#renewing")).to_be_visible()
+    expect(staff.locator("#device-list li")).to_have_count(2)
+    customer = stage.customer(stage.invite())
+    stage.talk(customer)
+    customer.get_by_role("button", name="Hang up").click()
+    stage.over(staff)
+    stage.publish()
+    staff.reload()
+    expect(staff.locator("#line")).to_contain_text("Ready", timeout=30_000)
+    expect(staff.locator("#renewing")).to_be_hidden()
+    old = before.partition("key ")[2][:8]
+    staff.get_by_role("button", name=f"Revoke the browser with the key {old}").click()
+    expect(staff.locator("#message")).to_contain_text("Revoked")
+    stage.publish()
+    customer = stage.customer(stage.invite())
+    stage.talk(customer)
+    customer.get_by_role("button", name="Hang up").click()
+    stage.over(staff)
+    new = staff.locator("#device-list li").first.inner_text().partition("key ")[2][:8]
+    staff.get_by_role("button", name=f"Revoke the browser with the key {new}").click()
+    expect(staff.locator("#message")).to_contain_text("Revoked")
+    stage.publish()
+    staff.reload()
+    expect(staff.get_by_role("heading", name="Let this browser answer")).to_be_visible(timeout=30_000)
+    expect(staff.locator("#message")).to_contain_text("device-revoked")
+    stage.enrol()
+    stage.complaints[:] = [text for text in stage.complaints if "503" not in text]  # while the witness had not seen a new list

@@ -4,6 +4,7 @@ import { get, post } from "./api.js";
 import { find, ready, say, showLength, showMoment, whileBusy } from "./page.js";
 import { PrivateCall } from "./private_call.js";
 import { alone, enrolDevice, findStanding } from "./private_device.js";
+import { showDevices } from "./private_devices.js";
 import { openStore } from "./private_store.js";
 import { Ring } from "./private_ring.js";
 import { listMicrophones } from "/static/call/able.js";
@@ -16,6 +17,7 @@ import { Signal, socketUrl } from "/static/call/signal.js";
 
 const LIFE_MS = 30_000;
 const LOOK_MS = 5000;
+const RENEW_MS = 3 * 24 * 3600_000;
 const KEPT_AFTER_MS = [0, 1000, 5000]; // the server writes down that a call was once it is over
 const TALKING = {
   proving: "Proving to each other who you are …",
@@ -52,6 +54,9 @@ async function look() {
   else if (standing.why) say(message, `${TITLES.identity}: ${wordsOf(standing.why)} (${standing.why})`, "bad");
   if (standing.state === "ready") {
     connect();
+    const ends = Date.parse(standing.device.entry.not_after) - Date.now() < RENEW_MS;
+    find("#renew").hidden = !ends || Boolean(standing.next);
+    find("#renewing").hidden = !standing.next;
     await showInvitations();
   } else if (["pending", "no-manifest", "later"].includes(standing.state)) setTimeout(() => look().catch(complain), LOOK_MS);
 }
@@ -204,6 +209,13 @@ const press = (button) => {
 onPress(
   {
     "take-over": () => start(true),
+    renew: async () => {
+      say(message, "Touch your passkey. It signs this browser's next key, and nothing else.");
+      await enrolDevice(store, standing.device.entry.role);
+      say(message, "");
+      await look();
+      await showDevices();
+    },
     pin: async () => {
       await store.put("pin", { kid: standing.kid, sequence: standing.body.sequence });
       await look();
@@ -234,6 +246,7 @@ find("#enrol-form").addEventListener("submit", (event) => {
     await enrolDevice(store, new FormData(event.target).get("role").trim());
     say(message, "");
     await look();
+    await showDevices();
   });
 });
 
@@ -261,6 +274,7 @@ async function start(steal) {
     showOnly("elsewhere");
   });
   await look();
+  await showDevices();
   return showCalls();
 }
 

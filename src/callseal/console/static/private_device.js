@@ -24,10 +24,11 @@ export function alone(steal) {
   });
 }
 
-// Returns { state, why, kid, kidBytes, device, manifest, proof, body }; state is later (ask again), no-manifest, pin, enrol,
+// Returns { state, why, next, kid, kidBytes, device, manifest, proof, body }; state is later (ask again), no-manifest, pin, enrol,
 // pending or ready.
 export async function findStanding(store, now) {
-  const [device, pinned] = [await store.get("device"), await store.get("pin")];
+  let [device, next] = [await store.get("device"), await store.get("next")];
+  const pinned = await store.get("pin");
   let trust;
   try {
     trust = await get("/api/private/trust");
@@ -41,7 +42,12 @@ export async function findStanding(store, now) {
     const kidBytes = pinned ? fromBase64url(pinned.kid, 32) : await kidOf(claimedRoot(manifest));
     if (!checkProofShape(proof)) throw new Refused("malformed");
     const body = await checkTrust(manifest, proof, kidBytes, now, pinned?.sequence ?? 0);
-    const known = { kid: toBase64url(kidBytes), kidBytes, device, manifest, proof, body };
+    if (next && body.devices.some(({ key }) => key === next.key)) {
+      await store.put("device", next);
+      await store.forget("next");
+      [device, next] = [next, undefined];
+    }
+    const known = { next, kid: toBase64url(kidBytes), kidBytes, device, manifest, proof, body };
     if (!pinned) return { state: "pin", ...known };
     if (body.sequence > pinned.sequence) await store.put("pin", { kid: pinned.kid, sequence: body.sequence });
     return { ...(await standingOf(store, device, body, now)), ...known };
@@ -68,13 +74,12 @@ async function standingOf(store, device, body, now) {
   }
 }
 
-// A new key of this browser, on the record by its owner's passkey.
+// A new key of this browser, on the record by its owner's passkey. Where it has one already, the new one waits until it is listed.
 export async function enrolDevice(store, role) {
   const device = await store.newDevice();
   const { request, options, nonce } = await post("/api/private/devices/begin", { key: device.key, role });
   if (!options) throw new Error("Enrolling a device needs a passkey; you have none here.");
   const finished = await post("/api/private/devices/finish", { request, nonce, response: await usePasskey(options) });
   device.entry = finished.device;
-  await store.put("device", device);
-  return device;
+  await store.put((await store.get("device"))?.entry ? "next" : "device", device);
 }

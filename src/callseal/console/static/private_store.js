@@ -43,13 +43,11 @@ class Store {
     return done(this.#in("keys", "readwrite").delete(name));
   }
 
-  // A new device key: it can sign, and cannot be taken away.
+  // A new device key: it can sign, and cannot be taken away. Kept once it is enrolled.
   async newDevice() {
     const pair = await crypto.subtle.generateKey("Ed25519", false, ["sign", "verify"]);
     const key = toBase64url(await crypto.subtle.exportKey("raw", pair.publicKey));
-    const device = { sign: pair.privateKey, key, entry: null };
-    await this.put("device", device);
-    return device;
+    return { sign: pair.privateKey, key, entry: null };
   }
 
   async #invitationKey() {

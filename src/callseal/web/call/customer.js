@@ -17,6 +17,7 @@ import { checkProofShape, checkTrust } from "./trust.js";
 import { Voice } from "./voice.js";
 
 const HELLO_MS = 8000;
+const AGAIN_MS = 1000;
 const KEPT = { when: "when it was", how_long: "how long it took", who: "who of the business spoke", outcome: "how it ended" };
 const TALKING = {
   talking: "You are speaking.",
@@ -222,17 +223,26 @@ async function welcome() {
   return show("welcome", `${business.business}. Confirmed. Not recorded. Press Call when you are ready.`);
 }
 
+// Asked again for a few seconds: just after a new list was signed, its witness has still to see it.
 async function fetchManifest() {
-  let answer;
-  try {
-    const response = await fetch(`${host}/manifest`, {
-      credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer", signal: AbortSignal.timeout(HELLO_MS),
-    });
-    if (!response.ok) throw new RangeError("status");
-    answer = await response.json();
-  } catch {
-    throw new Refused("server");
+  const end = performance.now() + HELLO_MS;
+  for (;;) {
+    try {
+      return await askManifest(end - performance.now());
+    } catch (error) {
+      if (error instanceof Refused) throw error;
+      if (performance.now() + AGAIN_MS > end) throw new Refused("server");
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
+    }
   }
+}
+
+async function askManifest(milliseconds) {
+  const response = await fetch(`${host}/manifest`, {
+    credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer", signal: AbortSignal.timeout(Math.max(0, milliseconds)),
+  });
+  if (!response.ok) throw new RangeError(`status ${response.status}`);
+  const answer = await response.json();
   if (typeof answer?.manifest !== "string" || !checkProofShape(answer.proof)) throw new Refused("malformed");
   return answer;
 }
