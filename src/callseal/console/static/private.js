@@ -233,7 +233,7 @@ onPress(
       stopRing(id);
     },
     mute: (button) => call?.voice?.mute(press(button)),
-    hold: (button) => call?.talk?.hold(press(button)),
+    hold: (button) => call?.began && call.talk.hold(press(button)),
     "hang-up": () => (call?.began ? call.talk.hangUp() : call?.end("left")),
   },
   complain,

@@ -10,6 +10,9 @@ import { Refused } from "/static/call/reasons.js";
 import { Talk } from "/static/call/talk.js";
 import { Voice } from "/static/call/voice.js";
 
+const MESSAGE_MS = 12_000; // the server's own limits are shorter: these are for one that says nothing
+const CUSTOMER_MS = 75_000;
+
 export class PrivateCall {
   #over = false;
   #frames = Promise.resolve();
@@ -28,10 +31,17 @@ export class PrivateCall {
       this.stream = await openMicrophone(this.microphone);
       this.identity = await this.trust(); // 2
       this.send({ type: "accept" });
+      this.#waitFor(MESSAGE_MS, "no-offer");
       this.show("proving");
     } catch (error) {
       this.#fail(error);
     }
+  }
+
+  // End under this name unless something comes first.
+  #waitFor(milliseconds, reason) {
+    clearTimeout(this.silence);
+    this.silence = setTimeout(() => this.end(reason), milliseconds);
   }
 
   async #mayAnswer(now) {
@@ -72,6 +82,7 @@ export class PrivateCall {
       const psk = this.link === "invitation" ? await this.store.secretOf(this.call) : null;
       this.shake = new Agent({ ...this.identity, psk, call: this.call });
     }
+    this.#waitFor(MESSAGE_MS, "no-proof");
     this.ticket = ticket;
     this.peer = await this.shake.receive(message, sdp); // 3
     this.voice = await Voice.create(ice);
@@ -87,6 +98,7 @@ export class PrivateCall {
       voice: this.voice, later, fingerprint: this.peer, isCustomer: false, send: this.send,
       show: (state) => this.show(state), ended: (reason) => this.end(reason),
     });
+    this.#waitFor(CUSTOMER_MS, "missed");
     this.show("waiting", { sas });
     await this.voice.prove(this.peer); // 6
     this.#proven = true;
@@ -96,6 +108,7 @@ export class PrivateCall {
 
   async #open() {
     if (!this.#isTalking || !this.#proven || this.began || this.#over) return;
+    clearTimeout(this.silence);
     this.began = performance.now();
     await this.voice.open(this.stream); // 7
     this.talk.begin();
@@ -108,6 +121,7 @@ export class PrivateCall {
   async change(device) {
     const stream = await openMicrophone(device);
     await this.voice?.use(stream);
+    for (const track of this.stream.getTracks()) track.stop();
     this.stream = stream;
   }
 
@@ -118,6 +132,7 @@ export class PrivateCall {
   end(reason, tells = true) {
     if (this.#over) return;
     this.#over = true;
+    clearTimeout(this.silence);
     if (tells) this.send({ type: "end", reason });
     this.talk?.end(reason);
     this.voice?.close();

@@ -18,6 +18,8 @@ import { Voice } from "./voice.js";
 
 const HELLO_MS = 8000;
 const AGAIN_MS = 1000;
+const RING_MS = 60_000; // the server's own limits are shorter: these are for one that says nothing
+const ANSWER_MS = 12_000;
 const KEPT = { when: "when it was", how_long: "how long it took", who: "who of the business spoke", outcome: "how it ended" };
 const TALKING = {
   talking: "You are speaking.",
@@ -48,12 +50,18 @@ class Call {
   async start() {
     this.stream = await openMicrophone(device); // 4
     for (const track of this.stream.getAudioTracks()) track.addEventListener("ended", () => this.end("no-microphone"));
-    this.silence = setTimeout(() => this.end("server"), HELLO_MS);
+    this.#waitFor(HELLO_MS, "server");
     this.signal = new Signal(socketUrl(host, "/signal"), {
       receive: (frame) => this.#inOrder(frame),
       hello: () => this.#hello(),
       gone: () => this.end("server"),
     });
+  }
+
+  // End under this name unless something comes first.
+  #waitFor(milliseconds, reason) {
+    clearTimeout(this.silence);
+    this.silence = setTimeout(() => this.end(reason), milliseconds);
   }
 
   #hello() {
@@ -78,7 +86,10 @@ class Call {
     if (frame.type === "rejoined" && this.talk) return this.talk.sendAgain(frame.received);
     if (frame.type === "room") return this.#begin(frame);
     if (frame.type === "ringing") return announce("It is ringing.");
-    if (frame.type === "accepted") return announce("Somebody has answered. Checking who it is.");
+    if (frame.type === "accepted") {
+      this.#waitFor(ANSWER_MS, "no-answer");
+      return announce("Somebody has answered. Checking who it is.");
+    }
     if (frame.type === "m2") return this.#verify(frame);
     if (frame.type === "talking") return this.#open();
     return undefined;
@@ -86,7 +97,7 @@ class Call {
 
   async #begin({ ice, kept, ticket }) {
     if (this.voice) throw new Refused("replayed");
-    clearTimeout(this.silence);
+    this.#waitFor(RING_MS, "missed");
     this.ticket = ticket;
     fillIn({ kept: sayKept(kept) });
     this.voice = await Voice.create(ice);
@@ -97,6 +108,7 @@ class Call {
 
   async #verify({ message, sdp }) {
     if (!this.shake) throw new Refused("replayed");
+    clearTimeout(this.silence);
     const found = await this.shake.verify(message, sdp, Date.now(), seen); // 6
     seen = found.manifest.sequence;
     business = found.manifest;
@@ -135,7 +147,7 @@ class Call {
   // Both conditions of ours hold: we answered, and the connection is to the one who was verified.
   async #connected() {
     if (!this.#answered || !this.#isProven || this.#over) return;
-    this.silence = setTimeout(() => this.end("no-media"), HELLO_MS);
+    this.#waitFor(HELLO_MS, "no-media");
     this.signal.send({ type: "connected" });
   }
 
@@ -158,6 +170,7 @@ class Call {
     device = id;
     const stream = await openMicrophone(id);
     await this.voice?.use(stream);
+    for (const track of this.stream.getTracks()) track.stop();
     this.stream = stream;
   }
 
@@ -268,6 +281,7 @@ async function tryMicrophone() {
 async function startCall() {
   if (call) return;
   call = new Call();
+  for (const name of ["mute", "hold"]) find(`[data-do="${name}"]`).setAttribute("aria-pressed", "false");
   show("ringing", "Calling.");
   await call.start();
   offerMicrophones(await listMicrophones(), device, (id) => call?.change(id));
@@ -294,7 +308,7 @@ onPress(
     answer: () => call?.answer(),
     decline: () => call?.end("declined"),
     mute: (button) => call?.mute(toggle(button)),
-    hold: (button) => call?.talk.hold(toggle(button)),
+    hold: (button) => call?.began && call.talk.hold(toggle(button)),
     "hang-up": () => (call?.began ? call.talk.hangUp() : call?.end("left")),
   },
   failed,

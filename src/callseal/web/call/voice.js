@@ -18,6 +18,7 @@ const after = (milliseconds, make) => new Promise((_, reject) => setTimeout(() =
 export class Voice {
   #proven = false;
   #microphone = null;
+  #muted = false;
   #context = null;
   #silence = null;
   #watching = null;
@@ -96,6 +97,7 @@ export class Voice {
   async open(stream) {
     if (!this.#proven) throw new Refused("fingerprint", "the peer is not proven");
     [this.#microphone] = stream.getAudioTracks();
+    this.#microphone.enabled = !this.#muted;
     this.#context = new AudioContext();
     [this.#silence] = this.#context.createMediaStreamDestination().stream.getAudioTracks();
     await this.transceiver.sender.replaceTrack(this.#microphone);
@@ -103,13 +105,17 @@ export class Voice {
     await this.player.play();
   }
 
+  // Muted, silence goes out; it may be asked for before anybody speaks.
   mute(value) {
-    this.#microphone.enabled = !value;
+    this.#muted = value;
+    if (this.#microphone) this.#microphone.enabled = !value;
   }
 
+  // Another microphone, from now on.
   async use(stream) {
+    if (!this.#microphone) return;
     const [track] = stream.getAudioTracks();
-    track.enabled = this.#microphone.enabled;
+    track.enabled = !this.#muted;
     if (this.transceiver.sender.track === this.#microphone) await this.transceiver.sender.replaceTrack(track);
     this.#microphone.stop();
     this.#microphone = track;
