@@ -7,6 +7,7 @@ import asyncio
 import base64
 import hashlib
 import http.server
+import io
 import json
 import os
 import re
@@ -30,10 +31,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
+from callseal.cli.main import make_app
 from callseal.connectors.call_page import PageHost
+from callseal.errors import Conflict, Unauthenticated
 from callseal.flows.monitor import look
 from callseal.model.clock import format_time
 from callseal.model.message import to_bytes, to_text
+from callseal.web.call_page import build_page, page_digest
 from callseal.webrtc.handshake import Agent, Credentials, Customer
 from callseal.webrtc.link import Link, psk_of, read_fragment, write_fragment
 from callseal.webrtc.root_key import read_kid
@@ -430,7 +434,7 @@ def test_a_frame_that_is_none_closes_the_socket(line: Line, bad: str) -> None:
 
 def test_the_page_is_served_as_built_with_its_headers_and_no_cookie(line: Line) -> None:
     shown = httpx.get(f"http://{line.portal}/")
-    built = line.stack.cli(["page", "build"]).stdout.strip()
+    built = page_digest(build_page())
     assert hashlib.sha256(shown.content).hexdigest() == built
     assert httpx.get(f"http://{line.portal}/manifest").json()["manifest"].count(built) == 1
     policy = shown.headers["content-security-policy"]
@@ -516,27 +520,39 @@ def test_the_monitor_ends_with_its_alarm_when_the_page_is_altered_while_it_watch
 
 
 def test_the_monitor_is_quiet_while_all_is_as_signed_and_names_another_root(line: Line) -> None:
-    good = line.stack.cli(["monitor", f"http://{line.portal}", "--kid", to_text(line.kid), "--once"])
-    assert good.returncode == 0, good.stderr
-    other = line.stack.cli(["monitor", f"http://{line.portal}", "--kid", to_text(bytes(32)), "--once"])
-    assert other.returncode == 1 and "root-unknown" in other.stderr
+    host, now = PageHost(f"http://{line.portal}"), datetime.now(UTC)
+    assert look(host.fetch, host.fetch, line.kid, 0, now).findings == ()
+    assert "root-unknown" in look(host.fetch, host.fetch, bytes(32), 0, now).findings[0]
+    assert "manifest-rolled-back" in look(host.fetch, host.fetch, line.kid, 1000, now).findings[0]
 
 
-def test_the_ceremony_apart_from_the_server_publishes_the_next_manifest(line: Line, tmp_path: Path) -> None:
-    key = str(line.key_file)
-    draft, note = tmp_path / "draft", tmp_path / "note"
-    draft.write_text(line.stack.cli(["root", "draft", "--key", key]).stdout)
-    wrong = line.stack.cli(["root", "sign-manifest", "--key", key, "--draft", str(draft), "--yes"], input="another passphrase\n")
-    assert wrong.returncode == 77 and wrong.stdout == ""
-    signed = line.stack.cli(["root", "sign-manifest", "--key", key, "--draft", str(draft), "--yes"], input=PASSPHRASE)
-    assert signed.returncode == 0 and "may answer: Reception" in signed.stderr
-    note.write_text(signed.stdout)
-    assert line.stack.cli(["root", "publish", str(note)]).returncode == 0
-    assert line.stack.cli(["root", "publish", str(note)]).returncode == 73
-    assert line.stack.cli(["root", "create", "--to", key], input=PASSPHRASE).returncode == 73
-    shown = line.stack.cli(["root", "show", "--key", key])
-    assert write_fragment(Link("public", line.kid)) in shown.stdout
-    assert read_fragment(shown.stdout.rpartition("#")[2].strip()).kid == line.kid
+def test_the_ceremony_apart_from_the_server_publishes_the_next_manifest(
+    line: Line, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CALLSEAL_CONFIG", str(line.stack.file))
+
+    def root(*arguments: str, passphrase: str = PASSPHRASE) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "stdin", io.StringIO(passphrase))
+        capsys.readouterr()
+        assert make_app(["root"])(["root", *arguments], standalone_mode=False) in (0, None)
+        told = capsys.readouterr()
+        return told.out, told.err
+
+    key, draft, note = str(line.key_file), tmp_path / "draft", tmp_path / "note"
+    draft.write_text(root("draft", "--key", key)[0])
+    with pytest.raises(Unauthenticated):
+        root("sign-manifest", "--key", key, "--draft", str(draft), "--yes", passphrase="another passphrase\n")
+    signed, shown = root("sign-manifest", "--key", key, "--draft", str(draft), "--yes")
+    assert "may answer: Reception" in shown
+    note.write_text(signed)
+    root("publish", str(note))
+    with pytest.raises(Conflict):
+        root("publish", str(note))
+    with pytest.raises(Conflict):
+        root("create", "--to", key)
+    link, _ = root("show", "--key", key)
+    assert write_fragment(Link("public", line.kid)) in link
+    assert read_fragment(link.rpartition("#")[2].strip()).kid == line.kid
     assert PASSPHRASE.strip() not in line.key_file.read_text()
     assert line.key_file.stat().st_mode & 0o077 == 0
 

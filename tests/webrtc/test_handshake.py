@@ -229,7 +229,7 @@ def test_the_policy_that_a_device_signs_must_be_the_one_of_layer_one() -> None:
         refuses("policy", ends.customer.accept, m2, ends.answer, NOW)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.binary(max_size=300), st.text(max_size=300))
 def test_garbage_is_malformed_and_nothing_else(data: bytes, text: str) -> None:
     for message in (data.decode("latin-1"), text):

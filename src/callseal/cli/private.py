@@ -13,11 +13,19 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from callseal.cli.root import ask_passphrase, make_draft, new_passphrase, publish_signed, tell_kid, tell_manifest, write_key
+from callseal.cli.root import (
+    ask_passphrase,
+    asking,
+    make_draft,
+    new_passphrase,
+    publish_signed,
+    tell_kid,
+    tell_manifest,
+    write_key,
+)
 from callseal.config.settings import Config, load_config
 from callseal.daemons.turn import find_coturn
 from callseal.errors import ConfigError, Unavailable
-from callseal.keyring.client import Keyring
 from callseal.webrtc.link import Link, write_fragment
 from callseal.webrtc.manifest import read_text
 from callseal.webrtc.root_key import open_root
@@ -69,7 +77,8 @@ def find_running(config: Config) -> Config:
 
 def _wait_device(config: Config, minutes: int) -> None:
     async def ask() -> bool:
-        return bool((await Keyring(config.custodian_socket).ask("device.list"))["devices"])
+        async with asking(config) as keyring:
+            return bool((await keyring.ask("device.list"))["devices"])
 
     end = time.monotonic() + minutes * 60
     while not asyncio.run(ask()):

@@ -10,6 +10,8 @@ import json
 import os
 import sys
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -150,6 +152,16 @@ def new_passphrase() -> str:
     return sys.stdin.readline().rstrip("\n")
 
 
+@asynccontextmanager
+async def asking(config: Config) -> AsyncIterator[Keyring]:
+    """The custodian's client for a moment."""
+    keyring = Keyring(config.custodian_socket)
+    try:
+        yield keyring
+    finally:
+        await keyring.close()
+
+
 async def make_draft(config: Config, public: bytes, signalling: str, now: datetime) -> str:
     """The text to be signed, from what the custodian and the settings say now. Raises ConfigError, Refused."""
     if not config.private.enabled:
@@ -159,17 +171,17 @@ async def make_draft(config: Config, public: bytes, signalling: str, now: dateti
     witness = read_witness_key(local).vkey() if config.private.witness == "local" else config.private.witness_key
     page = page_digest(build_page(signalling))
     words = {"business": config.business, "phone": config.private.phone}
-    return await draft_manifest(Keyring(config.custodian_socket), public, words, page, vkey, [witness], now)
+    async with asking(config) as keyring:
+        return await draft_manifest(keyring, public, words, page, vkey, [witness], now)
 
 
 async def _publish(config: Config, note: str) -> None:
-    keyring = Keyring(config.custodian_socket)
     manifest = read_manifest(note)
-    reply: dict[str, Any] = await keyring.ask("manifest.publish", note=note)
-    console.print(f"[green]✓[/] manifest {reply['sequence']} is in the log, entry {reply['log_index']}")
-    await _wait_witnessed(config, keyring, manifest.digest)
-    console.print("[green]✓[/] the witness has seen it: customers believe it from now on")
-    await keyring.close()
+    async with asking(config) as keyring:
+        reply: dict[str, Any] = await keyring.ask("manifest.publish", note=note)
+        console.print(f"[green]✓[/] manifest {reply['sequence']} is in the log, entry {reply['log_index']}")
+        await _wait_witnessed(config, keyring, manifest.digest)
+        console.print("[green]✓[/] the witness has seen it: customers believe it from now on")
 
 
 async def _wait_witnessed(config: Config, keyring: Keyring, digest: str) -> None:
