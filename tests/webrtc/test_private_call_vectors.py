@@ -16,6 +16,7 @@ from callseal.webrtc.message import POLICY
 from callseal.webrtc.refusal import Refused
 from callseal.webrtc.schedule import Keys, derive_keys
 from tests.private_rig import Business
+from tests.webrtc import second_reader
 
 FILE = Path(__file__).parents[2] / "docs" / "spec" / "vectors" / "private-call.json"
 VECTORS: dict[str, Any] = json.loads(FILE.read_text())
@@ -90,3 +91,21 @@ def test_a_faulty_later_message_is_refused_with_the_reason_of_the_vectors(fault:
     with pytest.raises(Refused) as caught:
         _sides()[fault["to"]].receive(Sent(fault["message"], fault["mac"], fault["sdp"]))
     assert caught.value.reason == fault["reason"], str(caught.value)
+
+
+@pytest.mark.parametrize("call", VECTORS["calls"], ids=lambda call: call["link"])
+def test_a_second_reader_written_from_the_page_accepts_the_same_calls(call: dict[str, Any]) -> None:
+    m3, short = second_reader.accept(*_given(call), call["m2"], call["answer"], NOW, 0)
+    assert (m3, short) == (call["m3"], call["derived"]["sas"])
+
+
+@pytest.mark.parametrize("fault", VECTORS["refused_m2"], ids=lambda fault: fault["name"])
+def test_a_second_reader_refuses_the_same_faults_for_the_same_reasons(fault: dict[str, Any]) -> None:
+    with pytest.raises(second_reader.Refused) as caught:
+        second_reader.accept(*_given(GOOD), fault["m2"], fault["answer"], NOW, fault["seen"])
+    assert str(caught.value) == fault["reason"]
+
+
+def _given(call: dict[str, Any]) -> tuple[bytes, bytes, bytes, bytes, str]:
+    psk = to_bytes(call["psk"], "psk")
+    return to_bytes(VECTORS["kid"], "kid"), psk, bytes.fromhex(call["kem_seed"]), bytes.fromhex(call["nonce"]), call["m1"]
