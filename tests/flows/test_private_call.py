@@ -279,6 +279,12 @@ def test_a_lost_socket_comes_again_and_misses_nothing(loop: asyncio.AbstractEven
         room = exchange.board.rejoin(again, {"type": "rejoin", "call": CALL, "ticket": ticket, "seen": 1})
         assert room is exchange.room
         assert [(frame["type"], frame.get("message")) for frame in again.frames] == [("rejoined", None), ("later", "2")]
+        staff_ticket = next(frame["ticket"] for frame in exchange.staff.line.frames if frame["type"] == "m1")  # type: ignore[attr-defined]
+        asked = {"type": "rejoin", "call": CALL, "ticket": staff_ticket, "seen": 0}
+        colleague, same = Staff(FakeLine(), "b" * 16), Staff(FakeLine(), MAKER)
+        assert exchange.board.rejoin(colleague.line, asked, colleague) is None
+        assert exchange.board.rejoin(same.line, asked, same) is exchange.room
+        assert exchange.board.rejoin(exchange.staff.line, asked, exchange.staff) is exchange.room
         exchange.board.customer_gone(exchange.room, exchange.customer)
         exchange.pass_time(GONE_SECONDS + 1)
         assert len(exchange.board) == 1, "the old socket's end is not the new one's"

@@ -186,7 +186,8 @@ class Switchboard:
         seen = frame.get("seen")
         given = str(frame.get("ticket")).encode("utf-8", "replace")
         known = found is not None and secrets.compare_digest(given, found.sides[side].ticket.encode())
-        if found is None or not known or type(seen) is not int:
+        another = staff is not None and (found is None or found.staff is None or found.staff.person != staff.person)
+        if found is None or not known or another or type(seen) is not int:
             line.send({"type": "end", "call": frame.get("call"), "reason": "lost", "by": "server"})
             return None
         mine = found.sides[side]
