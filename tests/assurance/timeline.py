@@ -1,5 +1,7 @@
 """How far two speakers' tracks leave each other: clocks that differ, jitter, loss, reordering, duplicates, simulated."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from callseal.rtp.frames import Frames
@@ -68,6 +70,9 @@ class _Track:
 
 def _apart(tracks: list[_Track], placed: list[dict[int, int]]) -> int:
     errors = []
+    for found in placed:
+        times = [found[number] for number in sorted(found)]
+        assert all(before < after for before, after in pairwise(times)), "a frame overtook the one before it"
     for track, found in zip(tracks, placed, strict=True):
         numbers = np.array(sorted(found))
         spoken = track.spoken_ms(numbers)

@@ -5,7 +5,7 @@ the first batch stands at the moment it arrived. From then on only the timestamp
 differ, though, and two tracks would leave each other by some 0.7 s in two hours at 100 ppm: so the least delayed frame of each
 window is held to its arrival, by at most `STEP_MS` a window, which delay that comes and goes cannot do.
 Invariants: times are milliseconds from the recording's start, never below 0; a source whose timestamps leave its arrivals by more
-than `JUMP_MS` is anchored anew.
+than `JUMP_MS` is anchored anew; what follows a clock turns slowly, so that no frame overtakes the one before it.
 """
 
 from typing import Final
@@ -23,6 +23,8 @@ FIRST_WINDOW_MS: Final = 2000
 WINDOW_MS: Final = 10_000
 STEP_MS: Final = 2
 """In each window, against the drift of clocks: 200 ppm."""
+SLEW: Final = 20
+"""A correction takes so many times its own length: 5 %, of which nobody hears anything."""
 LONGEST_FRAME_MS: Final = 60
 """A first frame may have waited so long for the wake that anchored its source, and no longer."""
 _NONE: Final = np.iinfo(np.int64).max
@@ -36,6 +38,8 @@ class Timeline:
         self._generation = np.full(slots, -1, np.int64)
         self._anchor_ms = np.zeros(slots, np.int64)
         self._anchor_timestamp = np.zeros(slots, np.int64)
+        self._from_ms, self._to_ms, self._turn_ms = (np.zeros(slots, np.int64) for _ in range(3))
+        """The correction before, the one that it turns into, and from which time of the source's own."""
         self._least_ms = np.full(slots, _NONE, np.int64)
         """How much later than its place the least delayed frame of the window arrived."""
         self._until_ms = np.zeros(slots, np.int64)
@@ -55,26 +59,35 @@ class Timeline:
         astray = np.abs(at_ms - arrived_ms) > JUMP_MS
         if astray.any() and self._anchor_jumped(frames, astray, arrived_ms, clock_hz):
             at_ms = self._times(frames, clock_hz)
-        if self._follow_clock(slot, arrived_ms, at_ms):
+        if self._follow_clock(slot, arrived_ms, at_ms, self._since(frames, clock_hz)):
             at_ms = self._times(frames, clock_hz)
         return np.maximum(np.clip(at_ms, arrived_ms - LATE_MS, arrived_ms + JUMP_MS), 0)
 
+    def _since(self, frames: Frames, clock_hz: Ints) -> Ints:
+        """The source's own time of each frame, in ms from its anchor."""
+        since: Ints = (frames.timestamp - self._anchor_timestamp[frames.slot]) * 1000 // clock_hz
+        return since
+
     def _times(self, frames: Frames, clock_hz: Ints) -> Ints:
-        since = frames.timestamp - self._anchor_timestamp[frames.slot]
-        return self._anchor_ms[frames.slot] + since * 1000 // clock_hz
+        slot, since = frames.slot, self._since(frames, clock_hz)
+        turn = self._to_ms[slot] - self._from_ms[slot]
+        turned = np.clip(since - self._turn_ms[slot], 0, SLEW * np.abs(turn)) // SLEW
+        times: Ints = self._anchor_ms[slot] + since + self._from_ms[slot] + np.sign(turn) * turned
+        return times
 
-    def _follow_clock(self, slot: Ints, arrived_ms: Ints, at_ms: Ints) -> bool:
-        """Where a window has ended, move the anchor towards what its least delayed frame says; the first time, all of the way.
+    def _follow_clock(self, slot: Ints, arrived_ms: Ints, at_ms: Ints, since_ms: Ints) -> bool:
+        """Where a window has ended, correct towards what its least delayed frame says; the first time, all of the way.
 
-        After a silence the drift goes on at its rate so far. Returns whether an anchor has moved.
+        After a silence the drift goes on at its rate so far, at once. Returns whether frames of this batch have moved.
         """
         np.minimum.at(self._least_ms, slot, arrived_ms - at_ms)
         ended = arrived_ms >= self._until_ms[slot]
-        if not ended.any():
-            return False
-        for one in np.unique(slot[ended]).tolist():
-            now_ms = int(arrived_ms[slot == one].max())
+        moved_now = False
+        for one in np.unique(slot[ended]).tolist() if ended.any() else ():
+            mine = slot == one
+            now_ms = int(arrived_ms[mine].max())
             silent_ms = now_ms - int(self._until_ms[one])
+            self._from_ms[one], self._turn_ms[one] = self._to_ms[one], int(since_ms[mine].max())
             moved, window_ms = min(max(int(self._least_ms[one]), -STEP_MS), STEP_MS), WINDOW_MS
             if self._since_ms[one] < 0:
                 moved = min(max(int(self._least_ms[one]), -LONGEST_FRAME_MS), 0)
@@ -83,10 +96,12 @@ class Timeline:
                 if silent_ms > WINDOW_MS:
                     counted_ms = max(WINDOW_MS, int(self._until_ms[one] - self._since_ms[one]))
                     moved, window_ms = round(int(self._moved_ms[one]) * silent_ms / counted_ms), FIRST_WINDOW_MS
+                    self._from_ms[one] += moved
+                    moved_now = True
                 self._moved_ms[one] += moved
-            self._anchor_ms[one] += moved
+            self._to_ms[one] += moved
             self._least_ms[one], self._until_ms[one] = _NONE, now_ms + window_ms
-        return True
+        return moved_now
 
     def _anchor(self, frames: Frames, which: Mask, receiver: SrtpReceiver, arrived_ms: Ints, clock_hz: Ints) -> None:
         """Anchor new sources; one whose key alone is new goes on where it was."""
@@ -96,7 +111,9 @@ class Timeline:
             if parent >= 0 and self._generation[parent] == receiver.generation[parent]:
                 self._anchor_ms[slot] = self._anchor_ms[parent]
                 self._anchor_timestamp[slot] = self._anchor_timestamp[parent]
-                for column in (self._least_ms, self._until_ms, self._since_ms, self._moved_ms):
+                for column in (
+                    self._from_ms, self._to_ms, self._turn_ms, self._least_ms, self._until_ms, self._since_ms, self._moved_ms
+                ):  # fmt: skip
                     column[slot] = column[parent]
             else:
                 self._anchor_newest(frames, slot, arrived_ms, clock_hz)
@@ -118,5 +135,6 @@ class Timeline:
         span = int(frames.timestamp[newest] - frames.timestamp[mine].min()) * 1000 // int(clock_hz[newest])
         self._anchor_ms[slot] = max(int(arrived_ms[newest]), min(span, JUMP_MS))
         self._anchor_timestamp[slot] = frames.timestamp[newest]
+        self._from_ms[slot] = self._to_ms[slot] = self._turn_ms[slot] = 0
         self._least_ms[slot], self._since_ms[slot] = _NONE, -1
         self._until_ms[slot] = int(arrived_ms[newest]) + FIRST_WINDOW_MS
