@@ -1,6 +1,7 @@
 """Debian's coturn with our configuration: who may use it, whom it reaches, and what it keeps."""
 
 import asyncio
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 from aioice import stun, turn
 
 from callseal.config.settings import Config
+from callseal.daemons.first_start import choose_ports
 from callseal.daemons.turn import PRIVATE_RANGES, answers_stun, prepare_turn_secret, write_settings
 from callseal.errors import ConfigError
 from callseal.webrtc.turn import make_credential
@@ -125,3 +127,16 @@ def test_a_shared_secret_is_made_once_and_must_be_long_and_private(tmp_path: Pat
     mine.unlink()
     with pytest.raises(ConfigError):
         prepare_turn_secret(other)
+
+
+def test_a_port_that_is_taken_is_another_one_in_a_trial_and_an_error_otherwise(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        config = config_for(tmp_path, "127.0.0.1", port)
+        config = replace(config, private=replace(config.private, enabled=True, port=0))
+        config = replace(config, sip=replace(config.sip, port=0), web=replace(config.web, port=0))
+        with pytest.raises(ConfigError, match="turn_port"):
+            choose_ports(config, anywhere=False)
+        assert choose_ports(config, anywhere=True).private.turn_port not in (0, port)

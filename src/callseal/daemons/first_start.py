@@ -42,7 +42,17 @@ def choose_ports(config: Config, *, anywhere: bool) -> Config:
 
 
 def _settle_private(private: Private, *, anywhere: bool) -> Private:
-    return replace(private, port=_settle("private", private, anywhere=anywhere)) if private.enabled else private
+    if not private.enabled:
+        return private
+    private = replace(private, port=_settle("private", private, anywhere=anywhere))
+    if private.turn_urls or is_free(private.turn_host, private.turn_port):
+        return private
+    if not anywhere:
+        where = f"{private.turn_host}:{private.turn_port}"
+        raise ConfigError(f"private.turn_port: {where} is taken; is Debian's own coturn running? systemctl disable --now coturn")
+    with socket.socket(socket.AF_INET6 if ":" in private.turn_host else socket.AF_INET) as probe:
+        probe.bind((private.turn_host, 0))
+        return replace(private, turn_port=int(probe.getsockname()[1]))
 
 
 def _settle(name: str, place: Sip | Web | Private, *, anywhere: bool) -> int:
