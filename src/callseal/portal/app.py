@@ -76,7 +76,7 @@ def make_app(desk: Desk) -> "Headed":
             await socket.close(POLICY_VIOLATION)
             return
         await socket.accept()
-        line = SocketLine(socket, desk.clock, FRAMES_IN_A_CALL)
+        line = SocketLine(socket, desk.clock, FRAMES_IN_A_CALL, last="end")
         try:
             attempts.count(socket.client.host if socket.client else "", desk.clock())
         except LimitExceeded:

@@ -18,13 +18,18 @@ from callseal.web.headers import POLICY_VIOLATION
 FRAME_LIMIT_BYTES: Final = 64 << 10
 WAITING_LIMIT: Final = 256
 IN_TEN_SECONDS: Final = 40
+FIRST_SECONDS: Final = 10.0
 
 
 class SocketLine:
-    """An accepted socket. `clock` is monotonic seconds; `most` the frames that it may send in its life."""
+    """An accepted socket. `clock` is monotonic seconds; `most` the frames that it may send in its life.
 
-    def __init__(self, socket: WebSocket, clock: Callable[[], float], most: int) -> None:
-        self._socket, self._clock, self._left = socket, clock, most
+    A socket that says nothing for `FIRST_SECONDS` is closed; so is one that was told `last`, a type of frame.
+    """
+
+    def __init__(self, socket: WebSocket, clock: Callable[[], float], most: int, last: str = "") -> None:
+        self._socket, self._clock, self._left, self._last = socket, clock, most, last
+        self._is_new = True
         self._waiting: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue(WAITING_LIMIT)
         self._times: deque[float] = deque(maxlen=IN_TEN_SECONDS)
         self._code = 1000
@@ -35,6 +40,8 @@ class SocketLine:
             self._waiting.put_nowait(frame)
         except asyncio.QueueFull:
             self.close(POLICY_VIOLATION)
+        if frame["type"] == self._last:
+            self.close()
 
     def close(self, code: int = 1000) -> None:
         """Close after what waits has gone; at once where too much waits."""
@@ -58,9 +65,11 @@ class SocketLine:
 
     async def _read(self) -> dict[str, Any] | None:
         try:
-            text = await self._socket.receive_text()
-        except (WebSocketDisconnect, RuntimeError, KeyError):
+            async with asyncio.timeout(FIRST_SECONDS if self._is_new else None):
+                text = await self._socket.receive_text()
+        except (WebSocketDisconnect, RuntimeError, KeyError, TimeoutError):
             return None
+        self._is_new = False
         now = self._clock()
         too_often = len(self._times) == IN_TEN_SECONDS and now - self._times[0] < 10.0
         self._times.append(now)
