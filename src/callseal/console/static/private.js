@@ -232,7 +232,7 @@ onPress(
       signal.send({ type: "decline", call: id });
       stopRing(id);
     },
-    mute: (button) => call?.voice?.mute(press(button)),
+    mute: (button) => call?.mute(press(button)),
     hold: (button) => call?.began && call.talk.hold(press(button)),
     "hang-up": () => (call?.began ? call.talk.hangUp() : call?.end("left")),
   },

@@ -18,6 +18,7 @@ export class PrivateCall {
   #frames = Promise.resolve();
   #isTalking = false;
   #proven = false;
+  #muted = false;
 
   // `send(frame)` to the server; `trust()` gives { kid, device, sign, manifest, proof }; `show(state, fields)`; `ended(reason)` once.
   constructor({ call, link, store, send, trust, show, ended, microphone }) {
@@ -86,6 +87,7 @@ export class PrivateCall {
     this.ticket = ticket;
     this.peer = await this.shake.receive(message, sdp); // 3
     this.voice = await Voice.create(ice);
+    this.voice.mute(this.#muted);
     const answer = await this.voice.answer(sdp);
     if (!(await this.store.use(this.call))) throw new Refused("used"); // 4
     this.send({ type: "m2", message: await this.shake.reply(answer, this.voice.fingerprint), sdp: answer });
@@ -112,6 +114,11 @@ export class PrivateCall {
     this.began = performance.now();
     await this.voice.open(this.stream); // 7
     this.talk.begin();
+  }
+
+  mute(value) {
+    this.#muted = value;
+    this.voice?.mute(value);
   }
 
   rejoin() {
