@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from bench import packets
+from bench import packets, setup
 
 
 def main() -> int:
@@ -12,8 +12,11 @@ def main() -> int:
     parser.add_argument("--calls", type=int, nargs="+", default=[50, 200, 1000])
     parser.add_argument("--seconds", type=float, default=4.0)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--only", choices=("packets", "setup"), help="One of the two measurements.")
+    parser.add_argument("--rates", type=int, nargs="+", default=list(setup.RATES), help="New calls a second, rising.")
     arguments = parser.parse_args()
-    return packets.run(arguments.calls, arguments.seconds, arguments.runs)
+    code = packets.run(arguments.calls, arguments.seconds, arguments.runs) if arguments.only != "setup" else 0
+    return code or (setup.run(tuple(arguments.rates), arguments.seconds, arguments.runs) if arguments.only != "packets" else 0)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,11 @@ def context(chromium: Browser) -> Iterator[BrowserContext]:
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     """A page with an internal authenticator that verifies its user and touches by itself."""
+    return with_authenticator(context)
+
+
+def with_authenticator(context: BrowserContext) -> Page:
+    """A new page of a profile, with an authenticator of its own."""
     opened = context.new_page()
     session = context.new_cdp_session(opened)
     session.send("WebAuthn.enable")

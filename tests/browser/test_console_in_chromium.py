@@ -157,7 +157,10 @@ def test_no_page_has_an_accessibility_violation_a_policy_violation_or_a_sideways
     enrol(page, console)
     record = add_record(console, "unsealed", why="no-voice", recording=recording, skew_ms=-7_200_000)
     add_record(console, recording=recording)
-    for path in ("/calls", "/exports", "/log", "/odd", "/health", "/people", "/terminal", "/reconciliation", f"/reconciliation/{record}", f"/calls/{recording}"):
+    for path in (
+        "/calls", "/holds", "/exports", "/log", "/odd", "/health", "/people", "/terminal", "/second", "/reconciliation",
+        f"/reconciliation/{record}", f"/calls/{recording}",
+    ):  # fmt: skip
         page.goto(console.url + path)
         check(path)
     open_call(page, console, recording)

@@ -200,6 +200,9 @@ class TestCustodian:
         del self.excepted[request["exception"]]
         return {"log_index": 9}
 
+    def _holds_list(self) -> Message:
+        return {"holds": []}
+
     def _history(self, recording: str, row: Any) -> Message:
         return {"entries": [entry for entry in self.entries if entry["recording"] == recording]}
 

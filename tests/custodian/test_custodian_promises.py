@@ -8,6 +8,7 @@ import pyotp
 import pytest
 
 from callseal.custodian.card import rotate_cards
+from callseal.custodian.custody import Terms
 from callseal.custodian.leaf import normalise
 from callseal.custodian.people import INVITE_LIFE
 from callseal.errors import CallsealError, Conflict, Denied, Destroyed, NotFound, RequestError, TamperedError, Unauthenticated
@@ -143,20 +144,53 @@ def test_above_the_limit_of_a_day_an_erasure_takes_two_persons(rig: Rig, officer
     sealed = [rig.record() for _ in range(11)]
     asked = {"recordings": [item.recording for item in sealed], "reason_class": "complaint", "reason": "Asked for in a letter", "case": ""}
 
-    def erase(second: Any) -> Any:
+    def sign() -> str:
         begun = officer.begin("erase", **asked)
-        first = officer.key.sign(begun["options"])
-        return rig.raw("erase", request=begun["request"], response=first, second=second(begun))
+        return str(rig.ask("erase", request=begun["request"], response=officer.key.sign(begun["options"]))["second"])
+
+    def take_up(person: Someone, link: str) -> Any:
+        return rig.raw("second.begin", link=link, person=person.person)
 
     manager, dpo = rig.enrol("manager"), rig.enrol("dpo")
-    for second in (lambda begun: None, lambda begun: {"response": officer.key.sign(begun["options"])},
-                   lambda begun: {"response": manager.key.sign(begun["options"])}, lambda begun: {"response": 7}):  # fmt: skip
-        assert erase(second)["error"]["kind"] == "Denied"
+    link = sign()
+    for stranger in (officer, Someone(rig, "0" * 16, officer.key)):
+        assert take_up(stranger, link)["error"]["kind"] == "Denied"
+    begun = take_up(dpo, link)
+    assert take_up(dpo, link)["error"]["kind"] == "Denied", "a link works once"
+    for answer in (None, 7, {}, officer.key.sign(begun["options"]), manager.key.sign(begun["options"]), dpo.key.sign_challenge(bytes(32))):
+        assert rig.raw("second", request=begun["request"], response=answer)["error"]["kind"] == "Denied"
         assert rig.entries()[-1]["why"] == "second-person"
-    assert officer.open(sealed[0])["grants"]
-    assert len(erase(lambda begun: {"response": dpo.key.sign(begun["options"])})["certificates"]) == 11
+        begun = take_up(dpo, sign())
+    for request in (None, {}, [], {"nonce": "A" * 43}, {"nonce": 7}):
+        assert rig.raw("second", request=request, response=dpo.key.sign(begun["options"]))["error"]["kind"] == "Denied"
+    assert officer.open(sealed[0])["grants"], "nothing was destroyed, and the officer's own touch in between changes nothing"
+    done = rig.ask("second", request=begun["request"], response=dpo.key.sign(begun["options"]))
+    assert len(done["certificates"]) == 11
+    entry = rig.entries()[done["certificate"]["log_index"]]
+    assert (entry["by"], entry["who"]) == (officer.person, dpo.person), "both stand in the log"
     with pytest.raises(Destroyed):
         officer.open(sealed[0])
+
+
+def test_what_is_held_or_revoked_between_two_signatures_is_not_destroyed(rig: Rig, officer: Someone) -> None:
+    rig.terms = Terms(most_destroyed_alone=0)
+    rig.custody.terms = rig.terms
+    sealed, dpo = rig.record(), rig.enrol("dpo")
+    link = officer.on("erase", "erase", sealed)["second"]
+    begun = rig.ask("second.begin", link=link, person=dpo.person)
+    hold = dpo.on("hold.place", "hold", sealed)["hold"]
+    assert rig.raw("second", request=begun["request"], response=dpo.key.sign(begun["options"]))["error"]["kind"] == "Denied"
+    assert rig.entries()[-1]["why"] == "held-is-not-erased"
+    dpo.on("hold.release", "release", sealed, hold=hold)
+    link = officer.on("erase", "erase", sealed)["second"]
+    begun = rig.ask("second.begin", link=link, person=dpo.person)
+    rig.enrol("administrator").act("person.revoke", "revoke", who=officer.person)
+    assert rig.raw("second", request=begun["request"], response=dpo.key.sign(begun["options"]))["error"]["kind"] == "Denied"
+    assert dpo.rig.entries("RecordingDestroyed") == []
+    late = rig.enrol("compliance_officer", "Late")
+    link = late.on("erase", "erase", sealed)["second"]
+    rig.now += timedelta(minutes=5)
+    assert rig.raw("second.begin", link=link, person=dpo.person)["error"]["kind"] == "Denied"
 
 
 def event(number: int, kind: str = "CallStarted", **fields: Any) -> dict[str, Any]:

@@ -242,6 +242,19 @@ def test_row_19_a_built_in_bridges_two_dialogs_are_known_as_one_call_and_the_lat
     assert "same_call_as" not in reports(other, "CallStarted")[0]
 
 
+@pytest.mark.parametrize("secure", [True, False])
+def test_row_19_under_an_exception_a_late_offer_has_keys_beside_plain_rtp_and_who_can_encrypt_does(secure):
+    desk = Desk(clear=CLEAR)
+    offered = sent(desk.answer(desk.say(vendors.cisco_ucm("c1", "near"))))[0]
+    assert "m=audio 20002 RTP/AVP" in offered.body and len(offered.values("crypto")) == 3
+    answer = rig.sdp(rig.crypto(1) if secure else "", labels=("1",), protocol="RTP/AVP")
+    taken = desk.say(rig.request("ACK", "c1", body=answer, to_tag=offered.to_tag))
+    (order,) = [output for output in taken if isinstance(output, UpdateMedia)]
+    assert (order.streams[0]["suite"], "clear" in order.streams[0]) == (("AEAD_AES_256_GCM", False) if secure else ("", True))
+    protections = {leg["protection"] for data in reports(taken, "CallUpdated") for leg in data["legs"]}
+    assert protections == {"measured" if secure else "clear, by exception until 3 Dec 2026"}
+
+
 def test_row_19_from_parameters_of_583_bytes_are_read_and_sealed_never_told():
     desk = Desk()
     text = vendors.cisco_ucm("c1", "near").replace("x-nearenddevice=SEP0", "x-nearenddevice=" + "A" * 400)

@@ -1,7 +1,9 @@
 """Whatever bytes come, a reader hands out messages or refusals; it never raises, never grows, never depends on how bytes were cut."""
 
+import time
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -106,3 +108,30 @@ def test_a_body_over_its_limit_is_read_past_and_the_next_request_stands():
     found += reader.feed(rig.request("OPTIONS", "next").encode())
     assert isinstance(found[0], Malformed) and found[0].status == 513 and not found[0].close
     assert isinstance(found[1], Request) and found[1].call_id == "next"
+
+
+HOSTILE = {
+    "beginnings of XML": ("text/plain", "<recording " * 5900),
+    "beginnings of SDP": ("text/plain", "v=0\n?" * 12_000),
+    "boundaries": ("multipart/mixed;boundary=x", "\n--x" * 16_000),
+    "blank boundaries": ("multipart/mixed", ("\n--" + " " * 199) * 320),
+    "one blank line": ("multipart/mixed", "--" + " \t" * 32_000),
+    "quotes": ("multipart/mixed" + ';boundary="x' * 680, "--x\r\n"),
+    "nested multiparts": ("multipart/mixed;boundary=x", "--x\nContent-Type: multipart/mixed;boundary=x\n\n" * 1400),
+    "nested participants": ("application/rs-metadata", "<recording>" + '<participant id="1">' * 900 + "</participant>" * 900 + "</recording>"),
+    "ampersands": ("application/rs-metadata", "<recording>" + "&" * 64_000),
+    "attributes": ("application/rs-metadata", "<recording " + " ".join(f'a{n}="b"' for n in range(7000)) + "/>"),
+    "media lines": ("application/sdp", "v=0\r\n" + "m=audio 1 RTP/SAVP " + "8 " * 30_000),
+    "keys": ("application/sdp", "v=0\r\nm=audio 1 RTP/SAVP 8\r\n" + "a=crypto:1 AEAD_AES_256_GCM inline:AAAA \r\n" * 1_400),
+    "one key": ("application/sdp", "v=0\r\nm=audio 1 RTP/SAVP 8\r\na=crypto:1 A inline:" + "A|" * 31_000),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_the_worst_body_of_each_kind_holds_the_recorder_for_less_than_a_second(name):
+    content_type, body = HOSTILE[name]
+    text = rig.request("INVITE", "c1", body=(content_type, body[:65_000])).encode()
+    (message,) = MessageReader().feed(text)
+    began = time.process_time()
+    outputs = Recorder("127.0.0.1").receive(PEER, message, NOW)
+    assert time.process_time() - began < 1.0 and outputs

@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import sqlite3
-import stat
 import sys
 import tempfile
 import time
@@ -22,10 +21,10 @@ from rich.console import Console
 from rich.markup import escape
 
 from callseal.cli.doctor_private import examine_private
+from callseal.cli.doctor_separation import examine_folders, examine_separation, running, status
 from callseal.cli.finding import Finding, Verdict
 from callseal.config.settings import Config, load_config
 from callseal.daemons.first_start import is_free
-from callseal.daemons.landlock import landlock_version
 from callseal.errors import ConfigError
 
 
@@ -48,7 +47,7 @@ def doctor(
 def examine(config: Config, now: datetime) -> Iterator[Finding]:
     """Look at everything, in the order in which it would hurt."""
     yield _libraries()
-    yield from _permissions(config)
+    yield from examine_folders(config)
     yield from _certificates(config, now)
     yield from _ports(config)
     yield _passkeys(config)
@@ -56,7 +55,7 @@ def examine(config: Config, now: datetime) -> Iterator[Finding]:
     yield _clock()
     yield _swap(config)
     yield _core_dumps()
-    yield from _separation(config)
+    yield from examine_separation(config)
     yield _receive_buffer()
     yield from examine_private(config, now)
 
@@ -69,26 +68,6 @@ def _libraries() -> Finding:
     return Finding(
         "libraries", Verdict.GOOD if good else Verdict.BAD, version, "" if good else "install the locked requirements again"
     )
-
-
-def _permissions(config: Config) -> Iterator[Finding]:
-    if not config.data.exists():
-        yield Finding("data folder", Verdict.GOOD, f"{config.data} will be made at the first start")
-        return
-    wanted: tuple[tuple[str, Path, int], ...] = (
-        ("data folder", config.data, 0o027),
-        ("custodian's folder", config.data / "custodian", 0o077),
-        ("sockets", config.run, 0o027),
-        ("server key", config.data / "tls" / "server.key", 0o077),
-    )
-    for what, path, forbidden in wanted:
-        if not path.exists():
-            continue
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & forbidden:
-            yield Finding(what, Verdict.BAD, f"mode {mode:04o}: others may look in", f"chmod {mode & ~forbidden:o} {path}")
-        else:
-            yield Finding(what, Verdict.GOOD, f"mode {mode:04o}")
 
 
 def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
@@ -178,8 +157,8 @@ def _swap(config: Config) -> Finding:
     swaps = Path("/proc/swaps").read_text(encoding="ascii").splitlines()[1:]
     if not swaps:
         return Finding("swap", Verdict.GOOD, "none in use")
-    locked = [name for name, pid in _running(config) if _status(pid, "VmLck") not in ("", "0 kB")]
-    if locked and len(locked) == len(list(_running(config))):
+    locked = [name for name, pid in running(config) if status(pid, "VmLck") not in ("", "0 kB")]
+    if locked and len(locked) == len(list(running(config))):
         return Finding("swap", Verdict.GOOD, "in use, but every daemon's memory is locked")
     return Finding(
         "swap", Verdict.CARE, f"{len(swaps)} in use: live keys and speech could reach it",
@@ -192,27 +171,6 @@ def _core_dumps() -> Finding:
     return Finding("core dumps", Verdict.GOOD, f"our daemons leave none (the system's pattern is {pattern[:40]!r})")
 
 
-def _separation(config: Config) -> Iterator[Finding]:
-    version = landlock_version()
-    if version:
-        yield Finding("Landlock", Verdict.GOOD, f"ABI {version}: each daemon is shut in")
-    else:
-        yield Finding(
-            "Landlock", Verdict.CARE, "this kernel has none: one user's daemons could read each other's files",
-            "use the systemd units, which give each daemon its own user",
-        )  # fmt: skip
-    owners = set()
-    for name, pid in _running(config):
-        owners.add(_status(pid, "Uid").split("\t")[0])
-        if version and _status(pid, "NoNewPrivs") != "1":
-            yield Finding(f"daemon {name}", Verdict.BAD, "runs, but is not shut in", "stop it and start it with callseal up")
-    if owners and len(owners) == 1:
-        yield Finding(
-            "users", Verdict.CARE, "all daemons run as one user: its root or owner can read the custodian's memory",
-            "use the systemd units (a user each), or stand the custodian on another machine",
-        )  # fmt: skip
-
-
 def _receive_buffer() -> Finding:
     limit = int(Path("/proc/sys/net/core/rmem_max").read_text(encoding="ascii"))
     good = limit >= 212_992
@@ -220,23 +178,6 @@ def _receive_buffer() -> Finding:
         "receive buffer", Verdict.GOOD if good else Verdict.CARE, f"net.core.rmem_max is {limit // 1024} KiB",
         "" if good else "sysctl -w net.core.rmem_max=4194304",
     )  # fmt: skip
-
-
-def _running(config: Config) -> Iterator[tuple[str, int]]:
-    state = config.run / "supervisor.json"
-    if not state.exists():
-        return
-    for name, child in json.loads(state.read_text(encoding="utf-8")).items():
-        if child["pid"] and Path(f"/proc/{child['pid']}").exists():
-            yield name, child["pid"]
-
-
-def _status(pid: int, field: str) -> str:
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return ""
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith(f"{field}:")), "")
 
 
 def _print(findings: list[Finding]) -> None:

@@ -14,6 +14,7 @@ COMMANDS = {
     "up": "Run",
     "doctor": "Run",
     "drain": "Run",
+    "prepare": "Run",
     "call": "Try",
     "calls": "Recordings",
     "play": "Recordings",

@@ -3,8 +3,9 @@
 A peer shows who it is by a client certificate: `certificate_sha256` (fingerprints of the DER) or `certificate_name` (a name in a
 certificate that the authority in `NAME.ca.pem` issued; our own where there is no such file). A pinned certificate of another
 authority lies beside it as `NAME.pem`. A cloud sender that has none shows it by `networks` (whence it calls) and `[[secret]]`
-(SHA-256 of a 128-bit word in the Request-URI) together. `srtp` is `require` and nothing else: the one exception is not made here,
-but on the record in the custodian's log (`net.exceptions`). An unknown key or a wrong value is a ConfigError.
+(SHA-256 of a 128-bit word in the Request-URI) together. A proxy's file names the peers that it speaks for in `behind`. `srtp` is
+`require` and nothing else: the one exception is not made here, but on the record in the custodian's log (`net.exceptions`). An
+unknown key or a wrong value is a ConfigError.
 """
 
 import ipaddress
@@ -27,7 +28,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 _CLASS = re.compile(r"[a-z0-9][a-z0-9-]{0,31}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?")
-_KEYS = {"type", "certificate_sha256", "certificate_name", "networks", "secret", "class", "srtp"}
+_KEYS = {"type", "certificate_sha256", "certificate_name", "networks", "secret", "class", "srtp", "behind"}
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -70,6 +71,8 @@ class Peer:
     certificate_names: frozenset[str] = frozenset()
     networks: tuple[Network, ...] = ()
     secrets: tuple[Secret, ...] = ()
+    behind: frozenset[str] = frozenset()
+    """A proxy's: the peers that it may name in `X-Callseal-Peer`, having verified their certificates, and for no other."""
     clear_rtp: ClearRtp | None = None
     """Never read from the peer's file."""
 
@@ -166,7 +169,10 @@ def _make_peer(name: str, table: dict[str, Any]) -> Peer:
     kind = table.get("type", GENERIC)
     if kind not in list_vendors():
         raise ConfigError(f"type: expected one of {', '.join(list_vendors())}")
-    return Peer(name, fingerprints, recording_class, "require", kind, names, networks, secrets)
+    behind = frozenset(_texts(table, "behind"))
+    if behind and (secrets or name in behind or not all(map(is_peer_name, behind))):
+        raise ConfigError("behind: expected the names of other peers, and a certificate of the proxy's own")
+    return Peer(name, fingerprints, recording_class, "require", kind, names, networks, secrets, behind)
 
 
 def _texts(table: dict[str, Any], key: str) -> list[str]:
@@ -197,6 +203,7 @@ def write_peer(peer: Peer) -> str:
     for key, values in (
         ("certificate_sha256", sorted(peer.fingerprints)),
         ("certificate_name", sorted(peer.certificate_names)),
+        ("behind", sorted(peer.behind)),
         ("networks", [str(network) for network in peer.networks]),
     ):
         if values:

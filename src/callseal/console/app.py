@@ -22,11 +22,13 @@ from callseal.console import (
     call,
     calls,
     enrol,
+    erasure,
     exceptions,
     export,
     exports,
     files,
     health,
+    holds,
     hooks,
     listen,
     log,
@@ -64,8 +66,8 @@ from callseal.web.sessions import Session, Sessions
 TEMPLATES: Final = Path(__file__).parent / "templates"
 SWEEP_SECONDS: Final = 5.0
 PAGES: Final = (
-    files, signin, enrol, calls, call, listen, export, exports, exceptions, terminal, reconciliation, hooks, log, odd,
-    people, health, private,
+    files, signin, enrol, calls, call, listen, export, exports, holds, erasure, exceptions, terminal, reconciliation, hooks,
+    log, odd, people, health, private,
 )  # fmt: skip
 
 router = APIRouter()
@@ -101,6 +103,7 @@ def pages_of(session: Session, *, private: bool = False) -> list[tuple[str, str]
     places = (
         ("/calls", "Calls", READERS),
         *((("/private", "Private calls", PRIVATE_CALLERS),) if private else ()),
+        ("/holds", "Holds", KEEPERS),
         ("/exports", "Exports", KEEPERS),
         ("/reconciliation", "Reconciliation", READERS),
         ("/exceptions", "Exceptions", EXCEPTION_KEEPERS),

@@ -10,7 +10,9 @@ from starlette.requests import Request
 
 from callseal.console.listen import Proof
 from callseal.console.parts import parts_of
-from callseal.errors import NotFound
+from callseal.console.words import plain_words
+from callseal.errors import Denied, NotFound
+from callseal.model.message import Message
 from callseal.web.guards import signed_in
 
 
@@ -40,6 +42,10 @@ def taken(request: Request, nonce: str, action: str) -> AskedFor:
     return asked
 
 
-def proof_of(body: Proof) -> dict[str, Any]:
-    """The passkey's answer or the code, as the custodian takes it."""
-    return {"response": body.response} if body.response is not None else {"code": body.code}
+async def prove(request: Request, message_type: str, asked: AskedFor, body: Proof) -> Message:
+    """Send request and proof; returns the custodian's reply. Raises its refusal, a denial in plain words."""
+    proof = {"response": body.response} if body.response is not None else {"code": body.code}
+    try:
+        return await parts_of(request).keyring.ask(message_type, request=asked.request, **proof)
+    except Denied as error:
+        raise Denied(plain_words(error)) from error

@@ -9,12 +9,22 @@ from starlette.responses import HTMLResponse
 
 from callseal.console.parts import Parts, parts_of
 from callseal.console.verifier import verify_installation
-from callseal.console.words import CLEAR, STATES, protection_of, reason_words, role_words, show_call, show_leg, show_related
-from callseal.model.call import CallDetail, PartState
+from callseal.console.words import (
+    CLEAR,
+    STATES,
+    protection_of,
+    reason_words,
+    role_words,
+    show_call,
+    show_certificate,
+    show_leg,
+    show_related,
+)
+from callseal.model.call import CallDetail, CallState, PartState
 from callseal.model.message import to_text
 from callseal.model.roles import CASE_CLASSES, EXPORT_ENDS, REASON_CLASSES
-from callseal.store.calls import get_call, get_rows, list_related
-from callseal.web.guards import NO_AUDIO, READERS
+from callseal.store.calls import find_certificate, get_call, get_rows, list_related
+from callseal.web.guards import KEEPERS, NO_AUDIO, READERS, signed_in
 
 router = APIRouter()
 Recording = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$", description="32 hex digits")]
@@ -27,12 +37,16 @@ def show_page(request: Request, recording: Recording) -> HTMLResponse:
     with parts.database.read() as connection:
         detail = get_call(connection, recording)
         related = list_related(connection, detail.call)
+        certificate = find_certificate(connection, recording, detail.call.group)
     call = detail.call
     return parts.pages.show(
-        request, "call.html", call=call, state_words=STATES[call.state], stored=is_stored(detail),
+        request, "call.html", call=call, state_words=STATES[CallState.DESTROYED if certificate else call.state],
+        destroyed=certificate is not None or call.state is CallState.DESTROYED, stored=is_stored(detail),
         clear=sorted({leg.protection for leg in call.legs if protection_of(leg) == CLEAR}),
         legs=[show_leg(leg) for leg in call.legs], gaps=detail.gaps, related=[show_related(call, other) for other in related],
         reason_classes=REASON_CLASSES, case_classes=CASE_CLASSES, no_audio=NO_AUDIO,
+        may_keep=KEEPERS.allows(signed_in(request)),
+        certificate=None if certificate is None else show_certificate({**certificate.detail, "state": certificate.state}),
     )  # fmt: skip
 
 

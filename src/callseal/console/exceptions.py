@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from callseal.console.asking import begin, proof_of, taken
+from callseal.console.asking import begin, prove, taken
 from callseal.console.call import read_names
 from callseal.console.listen import Proof
 from callseal.console.parts import parts_of
@@ -82,7 +82,7 @@ async def begin_ask(request: Request, body: Ask) -> dict[str, Any]:
 async def finish_ask(request: Request, body: Proof) -> dict[str, Any]:
     """Proved: it waits for another person. Raises Denied."""
     asked = taken(request, body.nonce, "except")
-    reply = await parts_of(request).keyring.ask("exception.ask", request=asked.request, **proof_of(body))
+    reply = await prove(request, "exception.ask", asked, body)
     return {"log_index": reply["log_index"]}
 
 
@@ -96,7 +96,7 @@ async def begin_approve(request: Request, body: Which) -> dict[str, Any]:
 async def finish_approve(request: Request, body: Proof) -> dict[str, Any]:
     """Proved: it stands until its day. Raises Denied, Conflict."""
     asked = taken(request, body.nonce, "approve")
-    reply = await parts_of(request).keyring.ask("exception.approve", request=asked.request, **proof_of(body))
+    reply = await prove(request, "exception.approve", asked, body)
     return {"until": reply["until"], "log_index": reply["log_index"]}
 
 
@@ -110,5 +110,5 @@ async def begin_end(request: Request, body: Which) -> dict[str, Any]:
 async def finish_end(request: Request, body: Proof) -> dict[str, Any]:
     """Proved: it holds no longer. Raises Denied."""
     asked = taken(request, body.nonce, "withdraw")
-    reply = await parts_of(request).keyring.ask("exception.end", request=asked.request, **proof_of(body))
+    reply = await prove(request, "exception.end", asked, body)
     return {"log_index": reply["log_index"]}

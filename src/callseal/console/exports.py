@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from callseal.console.asking import begin, proof_of, taken
+from callseal.console.asking import begin, prove, taken
 from callseal.console.call import read_names, show_export
 from callseal.console.listen import Proof
 from callseal.console.parts import Parts, parts_of
@@ -62,7 +62,7 @@ async def begin_gone(request: Request, body: Gone) -> dict[str, Any]:
 async def finish_gone(request: Request, body: Proof) -> dict[str, Any]:
     """Proved: the log has it, and the copy is no longer outstanding. Raises Denied, Conflict where it was confirmed before."""
     asked = taken(request, body.nonce, "confirm")
-    reply = await parts_of(request).keyring.ask("export.gone", request=asked.request, **proof_of(body))
+    reply = await prove(request, "export.gone", asked, body)
     return {"log_index": reply["log_index"]}
 
 

@@ -14,7 +14,7 @@ from starlette.responses import Response, StreamingResponse
 
 from callseal.console.call import find_call
 from callseal.console.parts import Parts, parts_of
-from callseal.console.words import PARTIES
+from callseal.console.words import PARTIES, plain_words
 from callseal.errors import Denied, NotFound, RequestError
 from callseal.flows.open import Asked, Reason, ask_to_open, open_recording
 from callseal.flows.opened import OpenedRecording
@@ -27,13 +27,6 @@ from callseal.web.wav import RangeNotSatisfiable, parse_range
 router = APIRouter()
 OpeningId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 COLUMNS: Final = 1200
-POLICY_WORDS: Final = {
-    "code-is-not-enough": "A code is not enough for this: your rules ask for a passkey.",
-    "default": "Your role may not open calls.",
-    "no-proof": "Refused. It is in the log, and the terminal has been told.",
-    "terminal": "The terminal has given up, or it took too long. Nothing was opened; begin again there.",
-    "proof-refused": "That proof did not fit: a code works once, and only for its own half minute.",
-}
 
 
 class Ask(BaseModel):
@@ -162,7 +155,7 @@ def refused(parts: Parts, person: str, role: str, recording: str, error: Denied)
     parts.note("AudioRefused", recording, {"person": person, "role": role, "why": "custodian"})
     if role == ADMINISTRATOR:
         return Denied(NO_AUDIO)
-    return Denied(next((words for name, words in POLICY_WORDS.items() if name in str(error)), str(error)))
+    return Denied(plain_words(error))
 
 
 def _words(party: str, number: int) -> str:

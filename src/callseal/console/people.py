@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from callseal.console.asking import begin, proof_of, taken
+from callseal.console.asking import begin, prove, taken
 from callseal.console.listen import Proof
 from callseal.console.parts import parts_of
 from callseal.console.words import role_words
@@ -84,7 +84,7 @@ async def begin_invite(request: Request, body: Invite) -> dict[str, Any]:
 async def finish_invite(request: Request, body: Proof) -> dict[str, str]:
     """Proved: the token of a link that works once."""
     asked = taken(request, body.nonce, "invite")
-    reply = await parts_of(request).keyring.ask("invite.create", request=asked.request, **proof_of(body))
+    reply = await prove(request, "invite.create", asked, body)
     return {"token": str(reply["token"])}
 
 
@@ -99,7 +99,7 @@ async def finish_revoke(request: Request, body: Proof) -> dict[str, bool]:
     """Proved: that person can no longer sign in, and their sessions end here."""
     parts = parts_of(request)
     asked = taken(request, body.nonce, "revoke")
-    await parts.keyring.ask("person.revoke", request=asked.request, **proof_of(body))
+    await prove(request, "person.revoke", asked, body)
     parts.sessions.end_person(asked.about)
     parts.live.wake()
     return {"revoked": True}

@@ -56,7 +56,7 @@ class AskedAtTerminal:
 @router.get("/terminal", dependencies=[Depends(READERS)], include_in_schema=False)
 async def show_page(request: Request) -> HTMLResponse:
     """The page; what it is about comes when its script has given the link."""
-    return parts_of(request).pages.show(request, "terminal.html")
+    return parts_of(request).pages.show(request, "terminal.html", take="/api/terminal")
 
 
 @router.post("/api/terminal", dependencies=[Depends(READERS)], tags=["openings"])
@@ -70,9 +70,9 @@ async def take_link(request: Request, body: Link) -> dict[str, Any]:
     return {
         "nonce": asked["nonce"],
         "options": options,
-        "sign": sign_of(asked["terminal"]),
         "lines": [
             ["Who asks", "A terminal on the machine that runs Callseal"],
+            ["Its sign", sign_of(asked["terminal"])],
             ["What for", ACTIONS[asked["action"]]],
             ["Call", f"{show_moment(detail.call.started_at)}, from {detail.call.peer}"],
             ["Recording", recording],
@@ -97,4 +97,5 @@ async def prove(request: Request, body: Touch) -> dict[str, Any]:
         reply = await parts.keyring.ask("open", request=asked.request, **proof)
     except Denied as error:
         raise refused(parts, session.person, session.role, asked.recording, error) from error
-    return {"log_index": reply["log_index"]}
+    index = reply["log_index"]
+    return {"log_index": index, "words": f"Allowed: entry {index} of the log. The terminal goes on; you can close this page."}

@@ -3,11 +3,13 @@
 Invariant: a leg is never called better protected than the event that reported it says; what is unknown reads `not observed`.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 from callseal.model.call import Call, CallState, Leg
-from callseal.model.clock import format_time
+from callseal.model.clock import format_time, parse_time
 from callseal.model.roles import REASON_CLASSES
+from callseal.web.pages import show_moment
 
 STATES: Final = {
     CallState.LIVE: "live now",
@@ -28,6 +30,18 @@ PROTECTIONS: Final = {
     NOT_OBSERVED: "Nobody told us, or it runs over the public telephone network. Treat it as not protected.",
     CLEAR: "Not encrypted on its way to Callseal: two people allowed it, for this network and this time, on the record.",
 }
+
+REFUSALS: Final = {
+    "code-is-not-enough": "A code is not enough for this: your rules ask for a passkey.",
+    "held-is-not-erased": "This call is held. Release its hold first.",
+    "expected another person,": "You have signed this already, or have no passkey. It takes another person with one.",
+    "another person's passkey": "It takes the passkey of another person, of one who may destroy.",
+    "default": "Your role may not open calls.",
+    "no-proof": "Refused. It is in the log, and the terminal has been told.",
+    "terminal": "The terminal has given up, or it took too long. Nothing was opened; begin again there.",
+    "proof-refused": "That proof did not fit: a code works once, and only for its own half minute.",
+}
+"""What the custodian's refusals mean, by a word that stands in them."""
 
 
 def show_call(call: Call) -> dict[str, Any]:
@@ -125,6 +139,11 @@ def show_related(call: Call, other: Call) -> dict[str, Any]:
     return {"recording": other.recording, "started_at": other.started_at, "length_ms": length_of(other), "words": words}
 
 
+def plain_words(error: Exception) -> str:
+    """A refusal of the custodian's as a person reads it; its own words where there are no better ones."""
+    return next((words for name, words in REFUSALS.items() if name in str(error)), str(error))
+
+
 def role_words(role: str | None) -> str:
     """A role as a person reads it."""
     return (role or "–").replace("_", " ")
@@ -133,3 +152,23 @@ def role_words(role: str | None) -> str:
 def reason_words(reason_class: str | None) -> str:
     """A reason's class as a person reads it."""
     return REASON_CLASSES.get(reason_class or "", reason_class or "–")
+
+
+def show_certificate(certificate: Mapping[str, Any]) -> dict[str, Any]:
+    """A certificate of destruction, in the words it has, and what it stands on."""
+    kind, _, name = str(certificate["subject"]).partition(":")
+    count, outstanding = int(certificate["count"]), list(certificate.get("exports_outstanding", []))
+    pending = f"pending until {show_moment(parse_time(certificate['final_on']))}, when no copy of its key can be left"
+    return {
+        "what": f"Recording {name}" if kind == "recording" else f"{count} recordings of {name}",
+        "recording": name if kind == "recording" else None,
+        "at": certificate["at"],
+        "state": certificate["state"],
+        "words": "final" if certificate["state"] == "final" else pending,
+        "method": f"key destroyed in the {certificate['driver']} cell, number {certificate['cell']}",
+        "limit": certificate.get("limit") or None,
+        "why": REASON_CLASSES.get(certificate["why"], certificate["why"]),
+        "exports_outstanding": outstanding,
+        "exports_words": f"entries {', '.join(map(str, outstanding))} of the log" if outstanding else "none",
+        "log_index": certificate.get("log_index"),
+    }

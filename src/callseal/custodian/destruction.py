@@ -1,31 +1,23 @@
 """Destruction: edit the covers, make E_{n+1}, write keystore_{n+1}, destroy E_n, log. In this order, finished by the next start.
 
 Keys-and-recordings section 6. The custodian destroys only what its own state allows: its policy versions, its holds, its
-clock; nobody says to it what is due. Early destruction takes a person's proof, above a limit that of two persons.
+clock; nobody says to it what is due. Early destruction is `erasure`'s.
 Invariants: what is held stays; a certificate reads `pending` until the last copy of an older keystore has expired.
 """
 
 import hashlib
 from collections.abc import Sequence
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Any
 
 from callseal.audit import canonical
-from callseal.authn.challenge import challenge_of
 from callseal.custodian.call_records import INDEX_CLASS
 from callseal.custodian.custody import Custody
 from callseal.custodian.leaf import is_held, known
-from callseal.custodian.people import live_person, verify_passkey
-from callseal.custodian.request import Proved, decide, deny, prove
+from callseal.custodian.request import Proved
 from callseal.custodian.state import Pending
-from callseal.errors import CallsealError, Denied, Destroyed
-from callseal.policy.decision import Question
 from callseal.retention.certificate import Attestation
 from callseal.retention.due import PolicyVersion, due_groups, split_group
-
-A_DAY: Final = timedelta(days=1)
-ALWAYS_ALONE: Final = 10
-"""One person may destroy this many a day early, however small the installation."""
 
 
 def find_due(custody: Custody, now: datetime) -> list[str]:
@@ -65,30 +57,6 @@ def destroy_due(custody: Custody, now: datetime) -> list[dict[str, Any]]:
     return certificates
 
 
-def erase_recordings(custody: Custody, message: dict[str, Any], now: datetime) -> dict[str, Any]:
-    """Destroy the recordings of a proved request before their day. Raises Denied, Destroyed, each after its entry."""
-    custody.check()
-    proved = prove(custody, message, ("erase",), now)
-    for recording in proved.recordings:
-        decision = decide(custody, proved, recording)
-        if not decision.allowed:
-            deny(custody, decision.reasons[0], now, proved.request, proved)
-            raise Denied(f"policy: {', '.join(decision.reasons)}")
-    _check_two_persons(custody, proved, message.get("second"), now)
-    places = [known(custody, recording) for recording in proved.recordings]
-    if any(place.destroyed or place.group not in custody.state.groups for place in places):
-        deny(custody, "destroyed", now, proved.request, proved)
-        raise Destroyed("recording: its key is gone already")
-    entries, certificates, first = [], [], custody.ledger.size
-    for at, (recording, place) in enumerate(zip(proved.recordings, places, strict=True)):
-        attestation = attest(custody, f"recording:{recording}", proved.request["reason_class"], [recording], first + at, now)
-        custody.state.groups[place.group].tree.puncture(place.leaf)
-        entries.append(make_destroyed(custody, attestation, recording, at, proved, now, proved.request["reason_class"]))
-        certificates.append(attestation.write(now) | {"log_index": first + at})
-    custody.commit(entries, rotate=True)
-    return {"certificate": certificates[0], "certificates": certificates}
-
-
 def attest(
     custody: Custody, subject: str, why: str, recordings: Sequence[str], index: int, now: datetime
 ) -> Attestation:
@@ -99,14 +67,15 @@ def attest(
 
 
 def make_destroyed(
-    custody: Custody, attestation: Attestation, recording: str, ahead: int, proved: Proved, now: datetime, why: str | None
+    custody: Custody, attestation: Attestation, recording: str, ahead: int, proved: Proved, now: datetime, why: str | None,
+    second: str | None = None,
 ) -> bytes:
-    """The entry of one recording's destruction."""
+    """The entry of one recording's destruction; `who` is the second person, where it took two."""
     certificate, place = attestation.write(now), known(custody, recording)
     return custody.ledger.make(
         "RecordingDestroyed", now, ahead, what=recording, driver=attestation.driver, state=certificate["state"],
         group=place.group, leaf=place.leaf, cell=attestation.cell, until=certificate["final_on"], by=proved.who,
-        reason_class=why, certificate=_digest(certificate), policy=custody.policy.digest, **proved.fields(),
+        who=second, reason_class=why, certificate=_digest(certificate), policy=custody.policy.digest, **proved.fields(),
     )  # fmt: skip
 
 
@@ -135,27 +104,6 @@ def _attestation(custody: Custody, item: Pending) -> Attestation:
         item.subject, item.at, custody.keystore.driver, item.cell, item.count, item.why, custody.terms.copies_kept_days,
         tuple(item.recordings), tuple(custody.history.outstanding(item.recordings)),
     )  # fmt: skip
-
-
-def _check_two_persons(custody: Custody, proved: Proved, second: Any, now: datetime) -> None:
-    """Above the limit of a day, a second person's passkey over the same request. Raises Denied, after its entry."""
-    today = sum(1 for moment in custody.history.erased if moment + A_DAY > now)
-    alive = sum(1 for item in custody.history.recordings.values() if not item.destroyed)
-    limit = min(custody.terms.most_destroyed_alone, max(ALWAYS_ALONE, alive // 200))
-    if today + len(proved.recordings) <= limit:
-        return
-    try:
-        response = second.get("response") if isinstance(second, dict) else None
-        who, _ = verify_passkey(custody, response, challenge_of(canonical.encode(proved.request)), now)
-        person = live_person(custody, who)
-        if person is None or who == proved.who:
-            raise Denied("second: expected another person")
-        for recording in proved.recordings:
-            if not custody.policy.decide(Question(who, person.role, "erase", recording)).allowed:
-                raise Denied("second: expected a person who may erase")
-    except CallsealError as error:
-        deny(custody, "second-person", now, proved.request, proved)
-        raise Denied(f"second: expected another person's passkey, above {limit} early destructions a day") from error
 
 
 def _digest(certificate: dict[str, Any]) -> str:

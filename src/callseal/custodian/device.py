@@ -10,8 +10,7 @@ from typing import Any
 
 from callseal.custodian.custody import Custody
 from callseal.custodian.device_book import keep_device, live_devices, revoked_devices
-from callseal.custodian.holding import check_policy
-from callseal.custodian.request import deny, prove
+from callseal.custodian.request import check_policy, deny, prove
 from callseal.errors import NotFound
 
 

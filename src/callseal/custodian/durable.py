@@ -1,15 +1,18 @@
-"""Files of the custodian: written whole or not at all, readable by nobody else, and erased as well as a file can be."""
+"""Files of the custodian: written whole or not at all, readable by those who share their folder, erased as well as can be."""
 
 import os
 from pathlib import Path
 
+from callseal.config.folders import file_mode, folder_mode
 from callseal.errors import Unavailable
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder (0700), and those above it, where they are missing."""
+    """Make a folder (0700, or 0750 in one that is shared), and those above it, where they are missing."""
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not folder.is_dir():
+            make_folder(folder.parent)
+            folder.mkdir(mode=folder_mode(folder.parent), exist_ok=True)
     except OSError as error:
         raise Unavailable(f"custodian: expected to make its folders, got {error.strerror}") from error
 
@@ -17,7 +20,7 @@ def make_folder(folder: Path) -> None:
 def write_whole(path: Path, data: bytes) -> None:
     """Temporary name, fsync, rename, fsync of the folder. Raises OSError; then the old content stands."""
     temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, file_mode(path.parent))
     try:
         _write(descriptor, data)
         os.fsync(descriptor)
@@ -30,7 +33,7 @@ def write_whole(path: Path, data: bytes) -> None:
 def append_line(path: Path, line: bytes) -> None:
     """Append one line and make it durable. Raises OSError."""
     fresh = not path.exists()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, file_mode(path.parent))
     try:
         _write(descriptor, line)
         os.fsync(descriptor)

@@ -21,8 +21,7 @@ from callseal.custodian.custody import Custody
 from callseal.custodian.durable import make_folder, write_whole
 from callseal.custodian.exception_file import days_of, find_exception, has_ended, keep_exceptions, known_exceptions
 from callseal.custodian.history import Excepted
-from callseal.custodian.holding import check_policy
-from callseal.custodian.request import Proved, deny, prove
+from callseal.custodian.request import Proved, check_policy, deny, prove
 from callseal.errors import Conflict, Denied, NotFound, Unavailable
 from callseal.model.clock import format_time
 from callseal.vault.tree import KeyTree

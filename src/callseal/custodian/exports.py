@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from callseal.custodian.custody import Custody
 from callseal.custodian.history import Export
-from callseal.custodian.request import decide, deny, prove
+from callseal.custodian.request import check_policy, deny, prove
 from callseal.errors import Conflict, Denied, NotFound, RequestError
 from callseal.model.ids import parse_recording_id
 from callseal.model.message import to_bytes, to_text
@@ -61,10 +61,7 @@ def confirm_gone(custody: Custody, message: dict[str, Any], now: datetime) -> di
     custody.check()
     proved = prove(custody, message, ("confirm",), now)
     (recording,) = proved.recordings
-    decision = decide(custody, proved, recording)
-    if not decision.allowed:
-        deny(custody, decision.reasons[0], now, proved.request, proved)
-        raise Denied(f"policy: {', '.join(decision.reasons)}")
+    check_policy(custody, proved, now)
     index, export = _find(custody, proved.request["export"])
     if export.gone is not None:
         deny(custody, "not-possible", now, proved.request, proved)

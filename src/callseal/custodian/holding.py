@@ -12,19 +12,10 @@ from typing import Any
 from callseal.custodian.custody import Custody
 from callseal.custodian.destruction import attest, make_destroyed
 from callseal.custodian.leaf import is_held, known, leaf_key
-from callseal.custodian.request import Proved, decide, deny, keep_words, prove
+from callseal.custodian.request import Proved, check_policy, deny, keep_words, prove
 from callseal.custodian.state import HeldLeaf, Hold
-from callseal.errors import Denied, Destroyed, NotFound
-
-
-def check_policy(custody: Custody, proved: Proved, now: datetime) -> None:
-    """Decide for every recording of a request. Raises Denied, after the denial stands in the log."""
-    about: list[str | None] = [*proved.recordings] or [None]
-    for recording in about:
-        decision = decide(custody, proved, recording)
-        if not decision.allowed:
-            deny(custody, decision.reasons[0], now, proved.request, proved)
-            raise Denied(f"policy: {', '.join(decision.reasons)}")
+from callseal.errors import Destroyed, NotFound
+from callseal.model.clock import format_time
 
 
 def place_hold(custody: Custody, message: dict[str, Any], now: datetime) -> dict[str, Any]:
@@ -77,6 +68,18 @@ def release_hold(custody: Custody, message: dict[str, Any], now: datetime) -> di
 def list_holds(custody: Custody, recording: str) -> list[str]:
     """The holds on a recording, by their random ids."""
     return sorted(name for name, hold in custody.state.holds.items() if recording in hold.recordings)
+
+
+def list_every_hold(custody: Custody) -> list[dict[str, Any]]:
+    """Every hold that stands, newest first; the case is for those who keep holds."""
+    holds = sorted(custody.state.holds.items(), key=lambda item: (item[1].placed_at, item[0]), reverse=True)
+    return [
+        {
+            "hold": name, "case": hold.case, "placed_by": hold.placed_by, "placed_at": format_time(hold.placed_at),
+            "recordings": sorted(hold.recordings),
+        }
+        for name, hold in holds
+    ]  # fmt: skip
 
 
 def _entries(custody: Custody, kind: str, hold: str, proved: Proved, now: datetime) -> list[bytes]:

@@ -37,12 +37,19 @@ class Nonces:
                 raise LimitExceeded(f"requests: expected at most {self._limit} waiting")
         self._waiting[kind, nonce] = (now + LIFE, subject)
 
-    def take(self, kind: str, nonce: bytes, now: datetime) -> Any:
-        """What was asked under a nonce, which is gone from here on. Raises Denied where nothing waits, or no longer."""
-        expires, subject = self._waiting.pop((kind, nonce), (now, None))
+    def see(self, kind: str, nonce: bytes, now: datetime) -> Any:
+        """What was asked under a nonce, which goes on waiting. Raises Denied where nothing waits, or no longer."""
+        expires, subject = self._waiting.get((kind, nonce), (now, None))
         if expires <= now:
             raise Denied("nonce: expected one of ours that still waits; begin again")
         return subject
+
+    def take(self, kind: str, nonce: bytes, now: datetime) -> Any:
+        """What was asked under a nonce, which is gone from here on. Raises Denied where nothing waits, or no longer."""
+        try:
+            return self.see(kind, nonce, now)
+        finally:
+            self._waiting.pop((kind, nonce), None)
 
 
 class Failures:

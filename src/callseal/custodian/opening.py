@@ -17,7 +17,7 @@ from typing import Any, Final
 from callseal.custodian.custody import Custody
 from callseal.custodian.exports import receipt_of
 from callseal.custodian.leaf import known, leaf_key, open_meta
-from callseal.custodian.request import Proved, decide, deny, keep_words, prove, read_indexes
+from callseal.custodian.request import Proved, check_policy, deny, keep_words, prove, read_indexes
 from callseal.custodian.row import decode_row
 from callseal.errors import CallsealError, Denied, Destroyed, RequestError, TamperedError
 from callseal.model.message import to_bytes, to_text
@@ -50,11 +50,7 @@ def open_recordings(custody: Custody, message: dict[str, Any], now: datetime) ->
 
 def _decide_and_give(custody: Custody, proved: Proved, message: dict[str, Any], now: datetime) -> dict[str, Any]:
     """Steps 2 to 5; `message` holds rows, indexes and sealed metadata."""
-    for recording in proved.recordings:  # 2
-        decision = decide(custody, proved, recording)
-        if not decision.allowed:
-            deny(custody, decision.reasons[0], now, proved.request, proved)
-            raise Denied(f"policy: {', '.join(decision.reasons)}")
+    check_policy(custody, proved, now)  # 2
     try:
         grants = [] if proved.request["action"] == "metadata" else _find_keys(custody, proved, message)
         meta = _read_meta(custody, proved, message.get("sealed_meta"))
@@ -73,7 +69,7 @@ def read_history(custody: Custody, recording: str) -> list[dict[str, Any]]:
     """Who opened, tried, held or destroyed a recording, from the log, oldest first; words stay sealed."""
     return [
         {
-            "at": entry["at"], "person": entry.get("who") or entry.get("by") or "", "role": entry.get("role", ""),
+            "at": entry["at"], "person": entry.get("by") or entry.get("who") or "", "role": entry.get("role", ""),
             "action": entry.get("action") or _ACTIONS.get(entry["type"], "open"), "reason_class": entry.get("reason_class"),
             "decision": entry.get("decision", "allow"), "why": entry.get("why"), "log_index": index,
         }

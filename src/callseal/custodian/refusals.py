@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 EVERY: Final = timedelta(minutes=1)
-KINDS: Final = ("signin", "enrol", "message", "open", "terminal", "export")
+KINDS: Final = ("signin", "enrol", "message", "open", "terminal", "second", "export")
 OWN_ENTRIES: Final = 20
 """How many refusals of a kind have an entry of their own in a minute, where a kind has such entries at all."""
 

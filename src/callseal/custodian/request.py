@@ -142,6 +142,16 @@ def decide(custody: Custody, proved: Proved, recording: str | None = None) -> De
     ))  # fmt: skip
 
 
+def check_policy(custody: Custody, proved: Proved, now: datetime) -> None:
+    """Decide for every recording of a request. Raises Denied, after the denial stands in the log."""
+    about: list[str | None] = [*proved.recordings] or [None]
+    for recording in about:
+        decision = decide(custody, proved, recording)
+        if not decision.allowed:
+            deny(custody, decision.reasons[0], now, proved.request, proved)
+            raise Denied(f"policy: {', '.join(decision.reasons)}")
+
+
 def deny(
     custody: Custody, why: str, now: datetime, request: dict[str, Any] | None = None, proved: Proved | None = None
 ) -> int:

@@ -12,11 +12,12 @@ from callseal.custodian.adoption import adopt_part, find_tokens, report_sealed
 from callseal.custodian.call_records import index_records
 from callseal.custodian.card import rotate_cards
 from callseal.custodian.custody import Custody
-from callseal.custodian.destruction import destroy_due, erase_recordings, find_due, finish_pending
+from callseal.custodian.destruction import destroy_due, find_due, finish_pending
 from callseal.custodian.device import enrol_device, list_devices, revoke_device
+from callseal.custodian.erasure import begin_second, erase_recordings, finish_second
 from callseal.custodian.exceptions import approve_exception, ask_exception, end_exception, end_expired, list_exceptions
 from callseal.custodian.exports import confirm_gone, list_exports, report_made
-from callseal.custodian.holding import check_policy, list_holds, place_hold, release_hold
+from callseal.custodian.holding import list_every_hold, list_holds, place_hold, release_hold
 from callseal.custodian.manifest import current_manifest, publish_manifest
 from callseal.custodian.opening import open_recordings, read_history
 from callseal.custodian.people import (
@@ -29,7 +30,7 @@ from callseal.custodian.people import (
     revoke,
 )
 from callseal.custodian.relay import append_events, end_spool_of
-from callseal.custodian.request import begin_request, deny, prove
+from callseal.custodian.request import begin_request, check_policy, deny, prove
 from callseal.custodian.terminal import begin_at_terminal, cancel, collect, take_up
 from callseal.errors import CallsealError, RequestError
 from callseal.model.ids import parse_recording_id
@@ -139,9 +140,12 @@ ANSWERS: Final[dict[str, Answer]] = {
     "exceptions.list": list_exceptions,
     "hold.place": place_hold,
     "hold.release": release_hold,
+    "holds.list": lambda custody, message, now: {"holds": list_every_hold(custody)},
     "dispose.due": lambda custody, message, now: {"groups": find_due(custody, now)},
     "dispose.run": lambda custody, message, now: {"certificates": destroy_due(custody, now)},
     "erase": erase_recordings,
+    "second.begin": begin_second,
+    "second": finish_second,
     "people.list": lambda custody, message, now: {"people": list_people(custody)},
     "person.revoke": _revoke,
     "device.enrol": enrol_device,

@@ -1,6 +1,6 @@
 """The custodian's daemon: one Unix socket, one message after another, and a minute's timer for what time asks for.
 
-1. Open or make the installation; invite the first people. 2. Bind the socket (its folder is 0700, itself 0600). 3. Shut the
+1. Open or make the installation; invite the first people. 2. Bind the socket (for its clients alone). 3. Shut the
 process in.
 4. Issue a sealing card where one is due; be ready. 5. Serve until stopped; write what is still counted.
 Limits: connections, bytes of a message, seconds that a half-sent message may take. A failed write ends the process: its next
@@ -9,7 +9,6 @@ start finishes what was begun.
 
 import asyncio
 import contextlib
-import os
 import socket
 import struct
 from datetime import UTC, datetime
@@ -17,6 +16,7 @@ from importlib import resources
 from typing import Any, Final
 
 from callseal.authn.passkey import RelyingParty
+from callseal.config.folders import joint_mode, users_of
 from callseal.config.settings import Config
 from callseal.custodian.card import rotate_cards
 from callseal.custodian.cell import FileCell
@@ -34,6 +34,8 @@ CONNECTIONS: Final = 64
 HALF_SENT_SECONDS: Final = 10.0
 HOUSE_SECONDS: Final = 60.0
 FAILED: Final = 75
+CLIENTS: Final = ("web", "watcher")
+"""The daemons that may ask; by their users, where each has one of its own. Root may too: its commands do."""
 _PEER = struct.Struct("3i")
 
 
@@ -77,13 +79,13 @@ def open_custody(config: Config, alarm: Any) -> Custody:
 
 
 def bind(config: Config) -> socket.socket:
-    """Step 2: the listening socket, 0600; one that a dead custodian left is replaced. Raises Unavailable."""
+    """Step 2: the listening socket; one that a dead custodian left is replaced. Raises Unavailable."""
     path = config.custodian_socket
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
         path.unlink(missing_ok=True)
         listener.bind(str(path))
-        path.chmod(0o600)
+        path.chmod(joint_mode(path.parent))
     except OSError as error:
         listener.close()
         raise Unavailable(f"custodian: expected to listen on its socket, got {error.strerror}") from error
@@ -117,8 +119,9 @@ class Server:
 
     async def _welcome(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pid, uid, _ = _PEER.unpack(writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+        clients = users_of(*(self._lifecycle.config.data / "events" / name for name in CLIENTS))
         self._lifecycle.log.debug("connected", pid=pid, uid=uid)
-        if len(self._open) >= CONNECTIONS or uid not in (os.getuid(), 0):
+        if len(self._open) >= CONNECTIONS or uid not in clients:
             self._custody.refusals.note("message")
             self._lifecycle.log.warning("refused", pid=pid, uid=uid)
             writer.transport.abort()

@@ -79,7 +79,7 @@ def is_free(host: str, port: int) -> bool:
 def write_settled(config: Config) -> Path:
     """Write the settings as settled to `run/callseal.toml`, which every daemon reads; returns its path."""
     lines = [f'data = "{config.data}"', f"business = {_toml(config.business)}", f"log_level = {_toml(config.log_level)}"]
-    for section in ("sip", "media", "web", "custody", "retention", "private", "mail"):
+    for section in ("sip", "media", "web", "custody", "retention", "private", "cards", "mail"):
         lines.append(f"\n[{section}]")
         lines += [f"{key} = {_toml(value)}" for key, value in vars(getattr(config, section)).items()]
     path = config.run / "callseal.toml"

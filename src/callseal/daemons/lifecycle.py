@@ -17,11 +17,12 @@ from pathlib import Path
 import structlog
 
 import callseal
+from callseal.config.folders import is_shared
 from callseal.config.settings import Config
 from callseal.daemons.landlock import restrict
 from callseal.daemons.log import set_up_log
 from callseal.daemons.process import die_with_parent, forbid_dumps, lock_memory
-from callseal.store.files import write_atomic
+from callseal.store.files import make_folder, write_atomic
 from callseal.store.memory_log import MemoryLog, make_memory_files
 
 READY_FD = "CALLSEAL_READY_FD"
@@ -54,7 +55,7 @@ class Lifecycle:
         write = list(write)
         for folder in write:
             if not folder.exists():
-                folder.mkdir(parents=True, mode=0o700)
+                make_folder(folder)
         system = [*_SYSTEM, sys.prefix, sys.base_prefix, str(Path(callseal.__file__).parent.parent)]
         readable = [*(Path(path) for path in system if Path(path).exists()), *(path for path in read if path.exists())]
         self.landlock = restrict(readable, [*write, Path("/dev/null")], listen=listen, connect=connect, connect_port=connect_port)
@@ -98,7 +99,7 @@ class Lifecycle:
 
 def start(name: str, config: Config) -> Lifecycle:
     """Begin a daemon: log, no dumps, no swap where allowed, and an end when the supervisor ends."""
-    os.umask(0o077)
+    os.umask(0o027 if is_shared(config.run) else 0o077)
     set_up_log(name, config.log_level)
     forbid_dumps()
     if READY_FD in os.environ:
@@ -116,4 +117,8 @@ def _notify_systemd(state: bytes, *files: int) -> None:
         return
     address = "\0" + target[1:] if target.startswith("@") else target
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
-        socket.send_fds(notifier, [state], list(files), 0, address)
+        notifier.connect(address)  # socket.send_fds leaves its own address out
+        if files:
+            socket.send_fds(notifier, [state], list(files))
+        else:
+            notifier.send(state)

@@ -21,6 +21,7 @@ from typing import Any
 
 import structlog
 
+from callseal.config.folders import users_of
 from callseal.config.settings import Config
 from callseal.daemons.lifecycle import Lifecycle, start
 from callseal.daemons.sealing_cards import SealingCards
@@ -62,7 +63,9 @@ class MediaDaemon:
         self.spool = SpoolWriter(config.data / "spool" / source, instance, config.media.spool_segment_bytes, self._on_durable)
         cards = SealingCards(config.data / "cards", config.data / "log" / "log.vkey", self.note)
         self.recorder = Recorder(self.spool, self.note, cards.choose, instance)
-        self.server = ControlServer(config.media_socket(0), self.handle, self._on_gone)
+        self.server = ControlServer(
+            config.media_socket(0), self.handle, self._on_gone, users_of(config.data / "events" / "sip")
+        )
         self._udp = UdpBatch()
         self._pairs: dict[int, PortPair] = {}
         self._clear: dict[int, ClearSource] = {}

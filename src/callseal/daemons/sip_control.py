@@ -12,6 +12,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
+from callseal.config.folders import users_of
 from callseal.config.settings import Config
 from callseal.errors import RequestError
 from callseal.model.clock import format_time
@@ -29,7 +30,7 @@ class SipControl:
     def __init__(self, config: Config, recorder: Recorder, report: Report) -> None:
         """A drain that was under way is taken up again."""
         self._file, self._recorder, self._report = config.draining_file, recorder, report
-        self._server = ControlServer(config.sip_socket, self._handle, lambda _connection: None)
+        self._server = ControlServer(config.sip_socket, self._handle, lambda _connection: None, users_of())
         self._since: str | None = None
         with suppress(OSError, ValueError, KeyError):
             self._since = str(json.loads(self._file.read_text(encoding="utf-8"))["since"])

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
+from callseal.config.folders import peer_user, users_of
 from callseal.errors import CallsealError, LimitExceeded, PeerError, Unavailable
 from callseal.model.message import Message, MessageDecoder, encode_message, raise_refusal
 
@@ -66,7 +67,9 @@ class Keyring:
             if not reader.at_eof() and not writer.is_closing():
                 return reader, writer
             writer.transport.abort()
-        return await asyncio.open_unix_connection(self._path)
+        reader, writer = await asyncio.open_unix_connection(self._path)
+        _check_user(writer.get_extra_info("socket"), self._path)
+        return reader, writer
 
 
 class BlockingKeyring:
@@ -106,6 +109,7 @@ class BlockingKeyring:
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
             self._socket.settimeout(self._timeout_seconds)
             self._socket.connect(str(self._path))
+            _check_user(self._socket, self._path)
         self._socket.sendall(frame)
         decoder = MessageDecoder(LIMIT_BYTES)
         while True:
@@ -119,6 +123,12 @@ class BlockingKeyring:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+
+
+def _check_user(connection: socket.socket, path: Path) -> None:
+    """Raises PeerError where it is not the custodian's own user (the owner of its folder) who listens there."""
+    if peer_user(connection) not in users_of(path.parent.parent / "custodian"):
+        raise PeerError("custodian: expected its own user behind the socket, got another")
 
 
 async def _read_reply(reader: asyncio.StreamReader) -> Message:

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from callseal.config.folders import file_mode
 from callseal.errors import ConfigError
 
 AUTHORITY_DAYS = 3650
@@ -183,7 +184,9 @@ def _save(tls: Path, name: str, key: ec.EllipticCurvePrivateKey, certificate: x5
 
 def _write(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    is_secret = path.suffix == ".key" and path.name != "server.key"  # that one the recorder reads, the others nobody here
+    mode = 0o600 if is_secret else file_mode(path.parent)
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     with os.fdopen(handle, "wb") as file:
         file.write(content)
         file.flush()

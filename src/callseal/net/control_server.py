@@ -1,7 +1,7 @@
 """The control socket of a daemon (media, sip): framed requests in, replies out, in order for each connection.
 
 docs/architecture.md, "Media control" and "SIP control". Invariants: a malformed frame ends its connection and nothing else; a
-refusal is a reply; the socket is the owner's alone.
+refusal is a reply; a connection by a user who is not one of `clients` ends before a byte of it is read.
 """
 
 import asyncio
@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 
+from callseal.config.folders import joint_mode, peer_user
 from callseal.errors import CallsealError, LimitExceeded, PeerError, RequestError
 from callseal.model.message import Message, MessageDecoder, encode_message, refuse, reply_to
 
@@ -20,8 +21,9 @@ Handler = Callable[[Message, int], Awaitable[Message]]
 class ControlServer:
     """Serves `handle`; tells `on_gone` when a connection has ended."""
 
-    def __init__(self, path: Path, handle: Handler, on_gone: Callable[[int], None]) -> None:
+    def __init__(self, path: Path, handle: Handler, on_gone: Callable[[int], None], clients: frozenset[int]) -> None:
         self._path = path
+        self._clients = clients
         self._handle = handle
         self._on_gone = on_gone
         self._server: asyncio.Server | None = None
@@ -32,7 +34,7 @@ class ControlServer:
         """Begin to listen."""
         self._path.unlink(missing_ok=True)
         self._server = await asyncio.start_unix_server(self._serve, str(self._path))
-        self._path.chmod(0o600)
+        self._path.chmod(joint_mode(self._path.parent))
 
     async def close(self) -> None:
         """End every connection."""
@@ -43,6 +45,9 @@ class ControlServer:
         self._path.unlink(missing_ok=True)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if peer_user(writer.get_extra_info("socket")) not in self._clients:
+            writer.transport.abort()
+            return
         self._count += 1
         number = self._count
         self._connections[number] = writer

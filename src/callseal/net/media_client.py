@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from callseal.config.folders import peer_user, users_of
 from callseal.errors import CallsealError, LimitExceeded, PeerError, Unavailable
 from callseal.model.message import MessageDecoder, encode_message, raise_refusal
 
@@ -24,6 +25,7 @@ class MediaClient:
 
     def __init__(self, path: Path, on_connected: Callable[[], Awaitable[None]], timeout_seconds: float = 2.0) -> None:
         self._path = path
+        self._worker_folder = path.parent.parent / "events" / path.stem
         self._on_connected = on_connected
         self._timeout_seconds = timeout_seconds
         self._writer: asyncio.StreamWriter | None = None
@@ -40,6 +42,10 @@ class MediaClient:
             except OSError:
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+                continue
+            if peer_user(writer.get_extra_info("socket")) not in users_of(self._worker_folder):
+                writer.close()  # somebody else listens in the worker's place: it gets no key
+                await asyncio.sleep(LONGEST_PAUSE_SECONDS)
                 continue
             pause = FIRST_PAUSE_SECONDS
             self._writer = writer

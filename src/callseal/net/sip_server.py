@@ -26,6 +26,10 @@ from callseal.sip.message import Malformed, MessageReader, Request, Response
 Message = Request | Response | Malformed
 
 
+PEER_HEADER = "x-callseal-peer"
+"""Set by a proxy (`behind` in its file) from the certificate that it verified."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one server takes on."""
@@ -111,8 +115,13 @@ class SipServer:
             connection.send(data, close)
 
     def has_peer(self, name: str) -> bool:
-        """Whether a peer has a connection now."""
-        return any(connection.peer_name == name for connection in self._connections.values())
+        """Whether a peer has a connection now, its own or that of a proxy which speaks for it."""
+        proxies = {peer.name for peer in map(self._book.find, self.peer_names()) if peer is not None and name in peer.behind}
+        return name in self.peer_names() or bool(proxies)
+
+    def peer_names(self) -> set[str]:
+        """Who has a connection now."""
+        return {connection.peer_name for connection in self._connections.values()}
 
     def refresh(self) -> bool:
         """Take up changed certificates and peers; who is none any more is disconnected. Raises ConfigError, and keeps the old."""
@@ -295,11 +304,24 @@ class SipConnection(asyncio.Protocol):
             peer = self._book.find(self._certified)
             if peer is None:
                 raise Unauthenticated("no longer a known phone system")
-            return peer, message
+            return self._named_by_proxy(peer, message), message
         peer, message = self._admission.admit(message, datetime.now(UTC))
         if self._admission.peer_name:
             self._end_waiting()
         return peer, message
+
+    def _named_by_proxy(self, proxy: Peer, message: Message) -> Peer:
+        """Whose message a proxy passes on: by the one header that it sets, for the peers that it may speak for; else its own.
+
+        From anybody who is no proxy the header says nothing. Raises Unauthenticated for a name that it may not speak for.
+        """
+        named = [value for name, value in message.headers if name == PEER_HEADER] if proxy.behind else []
+        if not named:
+            return proxy
+        peer = self._book.find(named[0].strip()) if len(named) == 1 and named[0].strip() in proxy.behind else None
+        if peer is None or peer.behind or peer.is_cloud:
+            raise Unauthenticated("a proxy named a phone system that it may not speak for")
+        return peer
 
     def _end_waiting(self) -> None:
         if self._unproven is not None:

@@ -167,38 +167,46 @@ def _payload_lines(stream: Stream) -> list[str]:
     return lines
 
 
-def plan_offer(lines: int = 1) -> Plan:
+def plan_offer(lines: int = 1, clear: ClearRtp | None = None) -> Plan:
     """Our own offer, where the INVITE had none (RFC 3264 section 5): `lines` voice lines, every suite we take, answered in ACK.
 
-    Until then a stream has a key that nobody knows, so that nothing passes.
+    Until the answer a stream has a key that nobody knows, so that nothing passes. Under a live exception the keys stand beside
+    RTP/AVP (RFC 8643), so that who can encrypt does, and a stream is in the clear until it gets its key.
     """
     formats = (*(str(codec.pt) for codec in LATE_CODECS), str(LATE_EVENT_PT))
-    media = MediaDescription("audio", 9, "RTP/SAVP", formats, "", "sendonly", None, LATE_CODECS, (LATE_EVENT_PT,), ())
+    protocol = PLAIN[0] if clear else SECURE[0]
+    media = MediaDescription("audio", 9, protocol, formats, "", "sendonly", None, LATE_CODECS, (LATE_EVENT_PT,), ())
     offered = tuple(
         tuple(CryptoAttribute(tag, suite, draw_key(suite)) for tag, suite in enumerate(SUITES, 1)) for _ in range(lines)
     )
     first = next(iter(SUITES))
-    streams = tuple(Stream(line, str(line), first, 1, draw_key(first), LATE_CODECS, (LATE_EVENT_PT,)) for line in range(lines))
+    unknown = [("", 0, b"") if clear else (first, 1, draw_key(first)) for _ in range(lines)]
+    streams = tuple(
+        Stream(line, str(line), suite, tag, key, LATE_CODECS, (LATE_EVENT_PT,), clear=clear)
+        for line, (suite, tag, key) in enumerate(unknown)
+    )
     return Plan((media,) * lines, streams, {}, offered)
 
 
-def plan_from_late_answer(plan: Plan, answer: SessionDescription) -> Plan:
+def plan_from_late_answer(plan: Plan, answer: SessionDescription, clear: ClearRtp | None = None) -> Plan:
     """The plan once the ACK has answered our offer. Raises NotAcceptable where it takes no key that we offered.
 
-    Lines that the answer leaves out, or that we did not offer, carry nothing.
+    Lines that the answer leaves out, or that we did not offer, carry nothing; one without a key needs a live exception.
     """
-    planned = plan_answer(replace(answer, media=answer.media[: len(plan.media)]), plan)
+    media = answer.media[: len(plan.media)]
+    keyed = tuple(
+        replace(line, protocol=SECURE[0]) if line.protocol in PLAIN and line.cryptos and clear else line for line in media
+    )
+    streams = plan_answer(replace(answer, media=keyed), plan, clear=clear).streams
     own_keys: dict[int, bytes] = {}
-    for stream in planned.streams:
-        media = planned.media[stream.line] if stream.line < len(planned.media) else None
-        if media is None or media.kind != "audio" or not media.port:
+    for stream in streams:
+        line = media[stream.line] if stream.line < len(media) else None
+        if line is None or line.kind != "audio" or not line.port or stream.clear:
             continue
-        for ours in plan.offered[stream.line]:
-            if (ours.tag, ours.suite) == (stream.tag, stream.suite):
-                own_keys[stream.line] = ours.key
-    if not own_keys:
+        taken = [ours.key for ours in plan.offered[stream.line] if (ours.tag, ours.suite) == (stream.tag, stream.suite)]
+        if not taken:
+            raise NotAcceptable(f"m-line {stream.line + 1}: expected a suite with the tag that was offered")
+        own_keys[stream.line] = taken[0]
+    if not own_keys and not any(stream.clear for stream in streams):
         raise NotAcceptable("answer: expected a suite with the tag that was offered")
-    missing = [stream.line + 1 for stream in planned.streams if not stream.paused and stream.line not in own_keys]
-    if missing:
-        raise NotAcceptable(f"m-line {missing[0]}: expected a suite with the tag that was offered")
-    return replace(planned, own_keys=own_keys)
+    return Plan(media, streams, own_keys)

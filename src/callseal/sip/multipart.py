@@ -19,7 +19,7 @@ _BOUNDARY = re.compile(r";\s*boundary\s*=\s*(?:\"((?:[^\"\\]|\\.)*)\"|([^;]+))",
 _FIRST_LINE = re.compile(rb"(?:^|\n)--([^\r\n]{1,200}?)[ \t]*\r?\n")
 _HEAD_END = re.compile(rb"\r?\n[ \t]*\r?\n")
 _SDP_ALONE = re.compile(rb"^v=0[ \t]*\r?\n(?:[a-z]=[^\r\n]*(?:\r?\n|\Z))+", re.M)
-_XML_ALONE = re.compile(rb"<(?:\?xml|(?:\w+:)?recording)[\s>_].*>", re.S)
+_XML_BEGINS = re.compile(rb"<(?:\?xml|(?:\w{1,32}:)?recording)[\s>_]")
 
 
 @dataclass(frozen=True)
@@ -86,8 +86,11 @@ def _read(content_type: str, body: bytes, depth: int) -> list[Part]:
 
 def _rescue(body: bytes) -> list[Part]:
     """SDP and metadata by their looks: the last resort for a call that must not be lost."""
-    found = ((SDP, _SDP_ALONE.search(body)), (METADATA[0], _XML_ALONE.search(body)))
-    return [Part(kind, match[0], was_rescued=True) for kind, match in found if match]
+    sdp, xml = _SDP_ALONE.search(body), _XML_BEGINS.search(body)
+    found = [(SDP, sdp[0])] if sdp else []
+    if xml and (end := body.rfind(b">") + 1) > xml.start():
+        found.append((METADATA[0], body[xml.start() : end]))
+    return [Part(kind, content, was_rescued=True) for kind, content in found]
 
 
 def announced_boundary(content_type: str) -> tuple[str, bool]:

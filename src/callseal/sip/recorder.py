@@ -108,6 +108,8 @@ class Recorder:
     def _invite(self, exchange: Exchange) -> list[Output]:
         """A new session, unless its Call-ID is another peer's live call or the request has looped (section 8.2.2.2)."""
         request, peer = exchange.request, exchange.connection.peer.name
+        if exchange.connection.peer.behind:
+            return [exchange.reply(403, to_tag=self._tag), _bad(peer, 403, "a proxy's call without the name of its phone system")]
         for dialog in self._sessions.dialogs.with_call_id(request.call_id):
             if dialog.peer != peer:
                 return [exchange.reply(403, to_tag=self._tag), _bad(peer, 403, "Call-ID of another peer's live call")]

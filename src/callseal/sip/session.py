@@ -60,7 +60,8 @@ class Sessions:
         try:
             offer = parse_sdp(body.sdp) if body.sdp is not None else None
             clear = connection.peer.may_be_clear(exchange.began)
-            plan = plan_answer(offer, clear=clear) if offer else plan_offer(min(OUR_LINES, max(1, len(metadata.voiced))))
+            lines = min(OUR_LINES, max(1, len(metadata.voiced)))
+            plan = plan_answer(offer, clear=clear) if offer else plan_offer(lines, clear)
         except NotAcceptable as error:
             return _refuse_offer(exchange, None, str(error))
         except PeerError as error:
@@ -179,7 +180,7 @@ class Sessions:
         before = dialog.effective_streams()
         try:
             answer = parse_sdp(_body_of(request).sdp or b"")
-            dialog.plan = plan_from_late_answer(dialog.plan, answer)
+            dialog.plan = plan_from_late_answer(dialog.plan, answer, connection.peer.may_be_clear(now))
         except CallsealError as error:
             bye = Send(connection.id, write_bye(dialog.invite, dialog.local_tag, connection.local))
             refused = Report("OfferRefused", dialog.recording, {"peer": dialog.peer, "status": 488, "why": str(error)})

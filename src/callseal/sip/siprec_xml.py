@@ -14,7 +14,7 @@ from defusedxml.ElementTree import fromstring
 from callseal.sip.siprec import PEOPLE_LIMIT, TEXT_LIMIT, Metadata, Participant
 
 METADATA_LIMIT_BYTES = 64 << 10
-ELEMENT_LIMIT = 4000
+ELEMENT_LIMIT = 1000
 
 _AOR = re.compile(r"(?:(?P<scheme>sips?|tel):)?(?P<rest>.*)", re.I | re.S)
 _NUMBER = re.compile(r"\+?[\d\-.() ]*\d")

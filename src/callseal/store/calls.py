@@ -144,6 +144,16 @@ def list_certificates(connection: Connection, limit: int = 50) -> list[Certifica
     return [Certificate(row.id, row.at, row.subject, row.state, row.final_on, row.log_index, row.detail) for row in rows]
 
 
+def find_certificate(connection: Connection, recording: str, group: str | None) -> Certificate | None:
+    """The certificate that names this recording: its own, or that of its group. None where it was not destroyed."""
+    table = schema.certificates
+    rows = connection.execute(select(table).where(table.c.subject.in_([f"recording:{recording}", f"group:{group}"])))
+    for row in rows.all():
+        if recording in row.detail.get("recordings", []):
+            return Certificate(row.id, row.at, row.subject, row.state, row.final_on, row.log_index, row.detail)
+    return None
+
+
 def _with_tokens(query: Select[Any], tokens: Sequence[str]) -> Select[Any]:
     if len(tokens) > TOKEN_LIMIT:
         raise RequestError(f"tokens: expected at most {TOKEN_LIMIT}, got {len(tokens)}")

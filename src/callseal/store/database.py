@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, Table, column, create_engine, event, 
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import DBAPIError
 
+from callseal.config.folders import joint_mode
 from callseal.errors import ConfigError, Unavailable
 from callseal.store.files import make_folder
 
@@ -66,7 +67,7 @@ class Database:
         """Bring the schema to this version's; safe for several processes at once. Raises Unavailable, ConfigError."""
         if self._file is not None:
             make_folder(self._file.parent)
-            os.close(os.open(self._file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+            _make_file(self._file)
         with self.write() as connection:
             if _revision(connection) == _head():
                 return
@@ -88,6 +89,18 @@ class Database:
     def close(self) -> None:
         """Close every connection."""
         self.engine.dispose()
+
+
+def _make_file(path: Path) -> None:
+    """An empty database, for whoever its folder is for; SQLite gives its journal the same mode."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        return
+    try:
+        os.fchmod(descriptor, joint_mode(path.parent))
+    finally:
+        os.close(descriptor)
 
 
 def insert_new(connection: Connection, table: Table, **values: Any) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from callseal.config.folders import file_mode
 from callseal.errors import Conflict, InternalError, LimitExceeded, TamperedError, Unavailable
 from callseal.model.clock import format_time
 from callseal.store.files import make_folder, sync_folder, write_all
@@ -126,7 +127,7 @@ class EventWriter:
     def _start_file(self) -> None:
         path = self._folder / f"{self._last + 1:012d}.jsonl"
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._descriptor = os.open(path, flags, 0o600)
+        self._descriptor = os.open(path, flags, file_mode(self._folder))
         self._size = os.fstat(self._descriptor).st_size
         sync_folder(self._folder)
 

@@ -6,14 +6,13 @@ Invariant: after a crash at any moment the name holds the whole old content or t
 import os
 from pathlib import Path
 
-FILE_MODE = 0o600
-FOLDER_MODE = 0o700
+from callseal.config.folders import file_mode, folder_mode
 
 
-def write_atomic(path: Path, content: bytes, mode: int = FILE_MODE) -> None:
+def write_atomic(path: Path, content: bytes) -> None:
     """Replace a file durably. The folder must exist; raises OSError, after which the old content still stands."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, file_mode(path.parent))
     try:
         try:
             write_all(descriptor, content)
@@ -44,7 +43,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder (0700) and those above it, where they are missing."""
+    """Make a folder (0700, or 0750 in one that is shared) and those above it, where they are missing."""
     if not folder.is_dir():
         make_folder(folder.parent)
-        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+        folder.mkdir(mode=folder_mode(folder.parent), exist_ok=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from obstore.exceptions import BaseError, NotFoundError
 from obstore.store import LocalStore, from_url
 
+from callseal.config.folders import file_mode
 from callseal.errors import LimitExceeded, NotFound, Unavailable
 from callseal.store.files import make_folder, sync_folder
 
@@ -83,7 +84,7 @@ class ObjectStore:
     def _sync(file: Path, top: Path) -> None:
         descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            os.fchmod(descriptor, 0o600)
+            os.fchmod(descriptor, file_mode(file.parent))
             os.fsync(descriptor)
         finally:
             os.close(descriptor)

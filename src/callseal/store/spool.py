@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from callseal.config.folders import file_mode
 from callseal.errors import Unavailable
 from callseal.store.files import make_folder, sync_folder, write_all
 
@@ -30,7 +31,7 @@ class SpoolWriter:
         """`folder` is `spool/<worker>`. `done` is called on the thread with the newest durable ticket. Raises OSError."""
         make_folder(folder)
         self._folder, self._instance, self._segment_bytes, self._done = folder, instance, segment_bytes, done
-        self._lock = os.open(folder / f"{instance}.lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        self._lock = os.open(folder / f"{instance}.lock", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file_mode(folder))
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._sequence = 0
         self._file = self._open_segment()
@@ -115,6 +116,6 @@ class SpoolWriter:
 
     def _open_segment(self) -> int:
         path = self._folder / f"{self._instance}-{self._sequence}.spool"
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, file_mode(self._folder))
         sync_folder(self._folder)
         return descriptor

@@ -1,4 +1,4 @@
-// A terminal asks: the link's code is given once, what it asks is shown, and a passkey's touch is carried to the custodian.
+// Somebody else asks, by a link: its code is given once, what would be signed is shown, and a passkey's touch is carried on.
 // The code stands after the #, which a browser never sends, and is taken out of the address at once.
 
 import { post } from "./api.js";
@@ -7,6 +7,7 @@ import { usePasskey } from "./passkey.js";
 
 const message = find("#message");
 const card = find("#asked");
+const { take, prove: path } = card.dataset;
 let asked = null;
 
 function show() {
@@ -15,12 +16,11 @@ function show() {
     Object.assign(document.createElement("dd"), { textContent: words }),
   ]);
   find("#lines").replaceChildren(...lines);
-  find("#sign").textContent = asked.sign;
   card.hidden = false;
   ready();
   if (!asked.options) {
     find("#allow").disabled = true;
-    say(message, "You have no passkey here, so you cannot allow it. Use callseal with --code, where your rules let a code do.", "bad");
+    say(message, "You have no passkey here, so you cannot allow it.", "bad");
   }
   find("#asked-title").focus();
 }
@@ -28,25 +28,18 @@ function show() {
 async function prove(response) {
   const { nonce } = asked;
   card.hidden = true;
-  return post("/api/terminal/prove", response ? { nonce, response } : { nonce });
+  return post(path, response ? { nonce, response } : { nonce });
 }
 
 find("#allow").addEventListener("click", (event) =>
   whileBusy(event.target, message, async () => {
     say(message, "Touch your passkey. It signs what stands here, and nothing else.");
-    const { log_index } = await prove(await usePasskey(asked.options));
-    say(message, `Allowed: entry ${log_index} of the log. The terminal goes on; you can close this page.`, "good");
+    const { words } = await prove(await usePasskey(asked.options));
+    say(message, words, "good");
   }),
 );
 
-find("#refuse").addEventListener("click", (event) =>
-  whileBusy(event.target, message, async () => {
-    await prove(null).catch((error) => {
-      if (error.status !== 403) throw error;
-    });
-    say(message, "Refused. It is in the log, and the terminal has been told. You can close this page.");
-  }),
-);
+find("#refuse").addEventListener("click", (event) => whileBusy(event.target, message, () => prove(null)));
 
 async function takeLink() {
   const link = location.hash.slice(1);
@@ -55,7 +48,7 @@ async function takeLink() {
   say(message, "");
   if (!link) return;
   try {
-    asked = await post("/api/terminal", { link });
+    asked = await post(take, { link });
     history.replaceState(null, "", location.pathname);
     show();
   } catch (error) {
