@@ -37,7 +37,7 @@ lint: $(VENV)/.test ## style, types and which room may import which
 	@PYTHONPATH=. $(BIN)/lint-imports --no-cache
 
 test: lint ## every promise, with a seeded sample of the long checks; beside it each parser is fuzzed for a minute
-	@$(BIN)/python -m fuzz --seconds 60 --cpu-seconds 60 --beside $(BIN)/pytest -m "not long" -n 4 --dist loadfile --no-loadscope-reorder --every-promise
+	@$(BIN)/python -m fuzz --cpu-seconds 60 --seconds 180 --at-once 6 --beside $(BIN)/pytest -m "not long" -n 4 --dist loadfile --no-loadscope-reorder --every-promise
 
 assure-%: $(VENV)/.test ## an issue's full figure, written to docs/assurance/
 	@$(BIN)/python -m tests.assurance $*

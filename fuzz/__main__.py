@@ -61,6 +61,7 @@ def main() -> int:
     parser.add_argument("--cpu-seconds", type=float, default=600, help="of the processor, for each")
     parser.add_argument("--seconds", type=float, default=0, help="of the clock at most, for each")
     parser.add_argument("--seed", type=int, default=secrets.randbits(31))
+    parser.add_argument("--at-once", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="for states, logs and what is learnt")
     parser.add_argument("--keep", action="store_true")
     parser.add_argument("--beside", nargs=argparse.REMAINDER, help="a command to run meanwhile")
@@ -69,7 +70,7 @@ def main() -> int:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         counted: list[dict[str, Any]] = []
-        work = (folder, arguments.seed, arguments.cpu_seconds, arguments.seconds)
+        work = (folder, arguments.seed, arguments.cpu_seconds, arguments.seconds, arguments.at_once)
         fuzzing = threading.Thread(target=lambda: counted.extend(run_all(*work)))
         fuzzing.start()
         code = subprocess.run(arguments.beside, check=False).returncode if arguments.beside else 0

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 from typer.testing import CliRunner
 
+from callseal.audit.exception import ClearException, ExceptionNote, encode_exceptions
+from callseal.audit.note import Signer, sign_note
 from callseal.cli.main import make_app
 from callseal.config.peers import load_peers, read_peer
 from callseal.config.vendors import SECRET, list_vendors, load_vendor
@@ -154,3 +156,28 @@ def test_what_does_not_fit_is_named(data: Path):
 def test_the_command_itself_says_one_sentence_and_an_exit_code(data: Path):
     done = subprocess.run([sys.executable, "-m", "callseal.cli.main", "peer", "remove", "nobody"], capture_output=True, text=True, check=False)
     assert done.returncode != 0 and done.stderr.count("\n") == 1 and "callseal peer list" in done.stderr
+
+
+def test_doctor_says_how_long_each_certificate_lasts_and_how_to_renew_it(data: Path, tmp_path: Path):
+    from callseal.cli.doctor import examine
+    from callseal.config.settings import load_config
+
+    run("add", "sbc")
+    run("add", "pinned", "--certificate", str(Authority(tmp_path, "theirs").issue("pinned").certificate))
+    later = datetime.now(UTC) + timedelta(days=380)
+    found = {finding.what: finding for finding in examine(load_config(), later) if finding.what.startswith("certificate ")}
+    assert found["certificate sbc"].fix == "callseal peer renew sbc" and found["certificate server"].fix == "callseal peer renew --server"
+    assert found["certificate pinned"].verdict == "bad" and "renew it there" in found["certificate pinned"].fix
+
+
+def test_a_standing_exception_is_listed_beside_its_peer_and_a_forged_one_is_not(data: Path):
+    run("add", "sbc")
+    signer = Signer.from_seed("test/2026", bytes(32))
+    (data / "log" / "log.vkey").write_text(signer.verifier.vkey() + "\n")
+    now = datetime.now(UTC)
+    one = ClearException("ab" * 16, "sbc", "127.0.0.0/8", "lo", now + timedelta(days=3))
+    for by, expected in ((signer, True), (Signer.from_seed("test/2026", b"x" * 32), False)):
+        text = encode_exceptions(ExceptionNote(1, now + timedelta(days=1), (one,)), lambda plain, by=by: sign_note(plain, by).decode())
+        (data / "cards" / "exceptions.note").write_text(text)
+        listed = {row["name"]: row["clear"] for row in json.loads(run("list", "--json"))}
+        assert listed["sbc"].startswith("clear, by exception until ") is expected and listed["phone"] == ""

@@ -71,7 +71,7 @@ def _libraries() -> Finding:
 
 
 def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
-    for path in sorted((config.data / "tls").glob("*.pem")):
+    for path in [*sorted((config.data / "tls").glob("*.pem")), *sorted((config.data / "peers").glob("*.pem"))]:
         certificate = x509.load_pem_x509_certificate(path.read_bytes())
         days = (certificate.not_valid_after_utc - now).days
         verdict = Verdict.BAD if days < 0 else Verdict.CARE if days < 30 else Verdict.GOOD
@@ -79,6 +79,8 @@ def _certificates(config: Config, now: datetime) -> Iterator[Finding]:
         fix = "" if verdict is Verdict.GOOD else f"callseal peer renew {how}"
         if fix and path.stem == "ca":
             fix = "the authority itself ends: begin a new one (remove ca.pem, ca.key, server.pem), and renew every phone system"
+        elif fix and path.parent.name == "peers":
+            fix = "it is the phone system's own: renew it there, then `callseal peer add NAME … --again`"
         yield Finding(f"certificate {path.stem}", verdict, f"{days} days left", fix)
 
 

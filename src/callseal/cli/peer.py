@@ -30,6 +30,7 @@ from callseal.net.authority import (
     issue_server,
     sign_request,
 )
+from callseal.net.exceptions import SignedExceptions
 from callseal.store.files import write_atomic
 
 console = Console(highlight=False, soft_wrap=True)
@@ -91,13 +92,19 @@ def add(
 def list_peers(as_json: Json = False) -> int:
     """Who may call in, how each shows who it is, and until when."""
     config, now = load_config(), datetime.now(UTC)
-    rows = [_describe(config, peer, now) for peer in load_peers(config.data / "peers").values()]
+    excepted = SignedExceptions(config.data / "cards" / "exceptions.note", config.data / "log" / "log.vkey").read()
+    rows = [
+        _describe(config, replace(peer, clear_rtp=excepted.get(peer.name)), now)
+        for peer in load_peers(config.data / "peers").values()
+    ]
     if as_json:
         print(json.dumps(rows, indent=2))
         return 0
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
         console.print(f"{row['name']:<{width}}  {row['title']}\n{'':<{width}}  [dim]{row['proof']}; class {row['class']}[/]")
+        if row["clear"]:
+            console.print(f"{'':<{width}}  [yellow]{row['clear']}[/]")
     if not rows:
         console.print("Nobody yet: `callseal peer add NAME --type …`")
     return 0
@@ -220,7 +227,7 @@ def _describe(config: Config, peer: Peer, now: datetime) -> dict[str, Any]:
         proof.append(f"{live} secret{'s' * (live != 1)}, from {', '.join(map(str, peer.networks))}")
     return {
         "name": peer.name, "type": peer.kind, "title": load_vendor(peer.kind).title, "class": peer.recording_class,
-        "proof": ", ".join(proof), "srtp": peer.srtp,
+        "proof": ", ".join(proof), "srtp": peer.srtp, "clear": clear.label if (clear := peer.may_be_clear(now)) else "",
     }  # fmt: skip
 
 

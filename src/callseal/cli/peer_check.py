@@ -17,11 +17,12 @@ from callseal.config.peers import read_peer
 from callseal.config.settings import load_config
 from callseal.errors import NotFound, Unavailable
 from callseal.flows.peer_report import Line, PeerReport, Verdict
-from callseal.store.events import EventReader
+from callseal.store.events import EventReader, list_event_files
 
 SOURCES = ("sip", "media-0")
 EVERY_SECONDS = 0.2
 EVENTS_AT_ONCE = 1000
+PAST_FILES = 8
 MARKS = {Verdict.GOOD: "[green]✓[/]", Verdict.CARE: "[yellow]![/]", Verdict.BAD: "[bold red]✗[/]", Verdict.WAITS: "[dim]…[/]"}
 
 console = Console(highlight=False, soft_wrap=True)
@@ -64,8 +65,10 @@ def check(
 
 
 def _reader(folder: Path, source: str, since: int) -> EventReader:
-    """From now on, or from the beginning where the past is asked for."""
-    reader = EventReader(folder, source)
+    """From now on; where the past is asked for, from the newest files on that can hold it."""
+    files = list_event_files(folder / source)
+    first = files[-min(PAST_FILES if since else 1, len(files))] if files else None
+    reader = EventReader(folder, source, int(first.stem) - 1 if first else 0)
     while not since and reader.read(EVENTS_AT_ONCE):
         pass
     return reader
