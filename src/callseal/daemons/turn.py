@@ -41,10 +41,10 @@ def find_coturn() -> str | None:
 def prepare_turn_secret(config: Config) -> str:
     """The secret shared with coturn; made at the first start where it is ours. Raises ConfigError where it cannot be read."""
     path = config.turn_secret
-    if not path.exists() and not config.private.turn_secret_file:
-        make_folder(path.parent)
-        write_atomic(path, secrets.token_hex(SECRET_BYTES).encode())
     try:
+        if not path.exists() and not config.private.turn_secret_file:
+            make_folder(path.parent)
+            write_atomic(path, secrets.token_hex(SECRET_BYTES).encode())
         secret = path.read_text(encoding="ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"private.turn_secret_file: expected a secret that can be read at {path}") from error
