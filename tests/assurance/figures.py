@@ -54,6 +54,19 @@ FIGURES: dict[str, Figure] = {
             and not any(counts[name] for name in ("lost_before_2s", "sealed_through_lied", "loss_not_named", "not_resumed"))
         ),
     ),
+    "private": Figure(
+        promise="private calls at 5 % loss and 200 ms jitter: no gap over 150 ms; heard again within 3 s of a change of network; all tests",
+        module="private",
+        arguments={"seconds": 60, "changes": 5},
+        holds=lambda counts: (
+            counts["seconds_each_way"] >= 60
+            and counts["gaps_over_150"] == 0
+            and counts["network_changes"] >= 5
+            and counts["back_ms"] <= 3000
+            and counts["tests_passed"] >= 70
+            and counts["tests_failed"] == 0
+        ),
+    ),
     "timeline": Figure(
         promise="two tracks stay within 20 ms of each other over a two-hour call with skew, jitter, reordering, loss, duplicates",
         module="timeline",
