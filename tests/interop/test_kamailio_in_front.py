@@ -55,6 +55,15 @@ class Site:
             await asyncio.sleep(0.05)
         raise AssertionError(f"no recorder has the call\n{said(self.folder)}")
 
+    async def fork(self, recorder: Stack) -> Call:
+        """The one call, straight to a recorder, as a phone system sends it to each."""
+        host, _, port = recorder.address("sip").rpartition(":")
+        tls = recorder.data / "tls"
+        where = Destination(host, int(port), "localhost", tls / "ca.pem", tls / "phone.pem", tls / "phone.key")
+        call = Call(await Line.connect(where), where, Plan(), VOICE, "forked-to-both@pbx")
+        await call.invite()
+        return call
+
     async def place_on(self, line: Line, wanted: Stack) -> Call:
         """Calls until one lies on this recorder; the others are hung up."""
         for _ in range(40):
@@ -134,6 +143,7 @@ def test_calls_go_to_whoever_takes_them_and_each_dialog_keeps_its_recorder(site:
         wait_for(lambda: ended(second)[before:] == ["bye"], second)
         await asyncio.to_thread(second.cli, ["drain", "--off"])
         live[1] = await site.place_on(line, second)
+        forked = [await site.fork(one) for one in site.recorders]  # the same call, sent to both by a phone system that knows both
 
         assert first.process is not None
         os.killpg(first.process.pid, signal.SIGKILL)
@@ -144,8 +154,14 @@ def test_calls_go_to_whoever_takes_them_and_each_dialog_keeps_its_recorder(site:
         await hang_up(call)
         await live[1].invite()
         await hang_up(live[1])
-        live[0].close()
-        await line.close()
+        await forked[1].invite()  # its other half goes on as if nothing had been
+        before = len(ended(second))
+        await hang_up(forked[1])
+        wait_for(lambda: ended(second)[before:] == ["bye"], second)
+        for gone in (live[0], forked[0]):
+            gone.close()
+        for one in (line, *(call.line for call in forked)):
+            await one.close()
 
     asyncio.run(story())
     assert set(ended(second)) == {"bye"}

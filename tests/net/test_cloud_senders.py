@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from callseal.config.peers import Secret, read_peer, write_peer
+from callseal.net.authority import issue_client
 from tests import sip_rig as rig
 
 HERE = "127.0.0.0/8"
@@ -118,6 +119,21 @@ def test_a_peer_with_a_certificate_is_itself_even_from_an_allowed_address_and_wi
         peer = await running.connect("phone")
         assert (await peer.ask(invite(word))).status == 200
         assert running.media.of("media.open")[0]["peer"] == "phone"
+
+    cloud(tmp_path, story)
+
+
+def test_a_certificate_that_names_nobody_is_no_help_and_no_hindrance(tmp_path: Path):
+    """A cloud may show one of its own: from its addresses it is passed over, and the secret is asked for all the same."""
+
+    async def story(running: rig.Rig, word: str):
+        issue_client(running.config.data / "tls", "unlisted", datetime.now(UTC))
+        bare = await running.connect("unlisted")
+        await bare.send(invite("x", where="sip:tw@localhost"))
+        assert await silence(bare) == b"" and running.events("PeerRefused")[-1]["data"]["why"] == "no secret"
+        shown = await running.connect("unlisted")
+        assert (await shown.ask(invite(word))).status == 200
+        assert running.media.of("media.open")[0]["peer"] == "tw"
 
     cloud(tmp_path, story)
 

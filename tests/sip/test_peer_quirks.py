@@ -74,7 +74,7 @@ def test_row_8_addresses_of_record_of_any_form_are_read(aor, expected):
     assert read_aor(aor) == expected
 
 
-@pytest.mark.parametrize("label", ["1", "0", "10", "16777227", "553654187", "a_leg", "%x y"])
+@pytest.mark.parametrize("label", ["1", "0", "10", "16777227", "553654187", "a_leg", "%x y", "7\u00a0", "55\x01\x00\x0c"])
 def test_row_9_labels_are_echoed_exactly(label):
     plan = plan_answer(parse_sdp(rig.sdp(labels=(label,)).encode()))
     assert f"\r\na=label:{label}\r\n".encode() in write_answer(plan, [20000], "192.0.2.1", 1, 1)

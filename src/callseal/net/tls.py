@@ -82,18 +82,14 @@ class PeerBook:
         return self._open_context if any(may) else self._context
 
     def identify(self, connection: ssl.SSLObject, address: str) -> Peer | None:
-        """Whose connection it is, by its certificate; None for a cloud sender that has yet to show its secret.
+        """Whose connection it is, by its certificate; None where a cloud sender's secret is yet to come, whatever else it shows.
 
         Raises Unauthenticated. Every peer is compared, whichever fits.
         """
         certificate = connection.getpeercert(binary_form=True)
-        if not certificate:
-            if self.context_for(address) is self._open_context:
-                return None
-            raise Unauthenticated("no certificate")
-        found = self._by_fingerprint(certificate) or self._by_name(certificate)
-        if found is None:
-            raise Unauthenticated("unknown certificate")
+        found = (self._by_fingerprint(certificate) or self._by_name(certificate)) if certificate else None
+        if found is None and self.context_for(address) is not self._open_context:
+            raise Unauthenticated("unknown certificate" if certificate else "no certificate")
         return found
 
     def prove(self, address: str, words: Iterable[str], now: datetime) -> tuple[Peer | None, str]:
@@ -134,6 +130,7 @@ class PeerBook:
         context = make_server_context(self._tls, pinned)
         opened = make_server_context(self._tls, pinned)
         opened.verify_mode = ssl.CERT_OPTIONAL
+        opened.load_default_certs(ssl.Purpose.CLIENT_AUTH)  # a cloud may show one of a public authority: it names nobody here
         authorities = {name: self._read_authorities(name) for name, peer in peers.items() if peer.certificate_names}
         self._peers, self._context, self._open_context, self._authorities = peers, context, opened, authorities
         self._except()

@@ -23,6 +23,8 @@ STATIC_PAYLOADS: dict[int, tuple[str, int, int]] = {
 """Name, clock in Hz, channels (RFC 3551 table 4)."""
 
 DIRECTIONS = ("sendrecv", "sendonly", "recvonly", "inactive")
+_TRIMMED = " \t\x00"
+"""What may stand round a line or a value; nothing else is taken off, so that a label is echoed as it came."""
 _LINES = re.compile(r"\r\n|\n|\r")
 _RTPMAP = re.compile(r"(\d{1,3})\s+([^\s/]{1,40})\s*/\s*(\d{1,6})(?:\s*/\s*(\d{1,2}))?\s*")
 _FMTP = re.compile(r"(\d{1,3})\s+(.{0,400})")
@@ -81,7 +83,7 @@ def parse_sdp(body: bytes) -> SessionDescription:
         raise PeerError(f"SDP: expected at most {LINE_LIMIT} lines, got {len(lines)}")
     sections: list[list[str]] = [[]]
     for raw in lines:
-        line = raw.strip(" \t\x00")
+        line = raw.strip(_TRIMMED)
         if line.startswith("m="):
             sections.append([])
         if line[1:2] == "=":
@@ -148,7 +150,7 @@ def _payloads(formats: tuple[str, ...], lines: list[str]) -> tuple[tuple[Codec, 
 
 def _values(lines: list[str], attribute: str) -> list[str]:
     head = f"a={attribute}:"
-    return [line[len(head) :].strip() for line in lines if line[: len(head)].lower() == head]
+    return [line[len(head) :].strip(_TRIMMED) for line in lines if line[: len(head)].lower() == head]
 
 
 def _address(lines: list[str]) -> str:
