@@ -16,7 +16,7 @@ from callseal_verify.source import Source
 from callseal_verify.tlog import Bad, open_note
 
 FIRST_LINE = "callseal/v1/card"
-EXCEPTIONS = "exceptions.note"
+EXCEPTIONS, EXCEPTIONS_FIRST_LINE = "exceptions.note", "callseal/v1/exceptions"
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
@@ -27,7 +27,7 @@ def check_cards(source: Source, log: Log, history: History, report: Report) -> N
         if base.startswith("."):
             continue
         if base == EXCEPTIONS:
-            _check_exceptions(source.read(name) or b"", name, log, report)
+            _check_exceptions(source.read(name) or b"", name, log, history, report)
             continue
         try:
             _check_card(base, open_note(source.read(name) or b"", log.key), log, history)
@@ -37,14 +37,14 @@ def check_cards(source: Source, log: Log, history: History, report: Report) -> N
             report.count("sealing cards, each as it was issued")
 
 
-def _check_exceptions(note: bytes, name: str, log: Log, report: Report) -> None:
-    """The custodian's note of live exceptions: signed by the log's key. What it says changes by the minute; the log has each."""
+def _check_exceptions(note: bytes, name: str, log: Log, history: History, report: Report) -> None:
+    """The note of live exceptions: signed by the log's key, each as two persons made it, and none that had ended."""
     try:
-        open_note(note, log.key)
+        _compare_exceptions(open_note(note, log.key), log, history)
     except Bad as error:
         report.find("exceptions", name, str(error))
     else:
-        report.count("note of exceptions, signed")
+        report.count("note of exceptions, as the log has them")
 
 
 def check_certificates(source: Source, history: History, report: Report) -> None:
@@ -94,3 +94,28 @@ def _check_card(base: str, text: str, log: Log, history: History) -> None:
     told = {"epoch": int(lines[1]), "suite": lines[2], "public_key_sha256": digest, "not_after": lines[4]}
     if any(issued[field] != value for field, value in told.items()):
         raise Bad("the entry it names issued another card")
+
+
+def _compare_exceptions(text: str, log: Log, history: History) -> None:
+    """Each exception is one that two persons made, as they made it, and none had ended when the note was written."""
+    lines = text.split("\n")
+    if len(lines) != 5 or lines[0] != EXCEPTIONS_FIRST_LINE or lines[4] or not _NUMBER.fullmatch(lines[1]):
+        raise Bad("it is signed, but it is not a note of exceptions")
+    if int(lines[1]) > log.head.size:
+        raise Bad("the log ends before the entry that it was written at")
+    try:
+        listed = json.loads(lines[3])
+        digests = {one["id"]: hashlib.sha256(_canonical(one)).hexdigest() for one in listed}
+    except (ValueError, KeyError, TypeError):
+        raise Bad("its exceptions cannot be read") from None
+    for name, digest in digests.items():
+        made = history.exceptions.get(name)
+        if made is None or made.digest != digest:
+            raise Bad("it allows an exception that no entry of the log made so")
+        if made.ended is not None and made.ended < int(lines[1]):
+            raise Bad("it allows an exception that had ended when it was written")
+
+
+def _canonical(value: dict[str, str]) -> bytes:
+    """RFC 8785 for an object of plain texts."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -21,6 +21,14 @@ class Part:
 
 
 @dataclass
+class Excepted:
+    """An exception from SRTP that two persons made: the digest of its terms, and the entry that ended it."""
+
+    digest: str
+    ended: int | None = None
+
+
+@dataclass
 class History:
     """The story so far."""
 
@@ -31,6 +39,7 @@ class History:
     held: dict[str, set[str]] = field(default_factory=dict)
     final: dict[int, int] = field(default_factory=dict)
     certificates: set[str] = field(default_factory=set)
+    exceptions: dict[str, Excepted] = field(default_factory=dict)
     newest: str = ""
     manifest: Entry | None = None
 
@@ -93,6 +102,11 @@ def _take(index: int, entry: Entry, history: History, report: Report) -> None:
                 history.held.get(entry["hold"], set()).discard(entry["what"])
             else:
                 history.held.pop(entry["hold"], None)
+        case "ExceptionMade":
+            history.exceptions[entry["what"]] = Excepted(entry["digest"])
+        case "ExceptionEnded":
+            if entry["what"] in history.exceptions:
+                history.exceptions[entry["what"]].ended = index
         case "RecordingDestroyed":
             history.destroyed.setdefault(entry["what"], index)
             _finish(index, index, entry, history)
