@@ -194,3 +194,16 @@ def test_a_certificate_becomes_final_when_the_copies_have_expired(rig: Rig) -> N
     assert [entry["index"] for entry in rig.entries("DestructionFinal")] == [certificate["log_index"]]
     keep_house(rig.custody, rig.now + timedelta(days=1))
     assert len(rig.entries("DestructionFinal")) == 1
+
+
+def test_relayed_events_that_announced_a_part_are_not_written_again_at_the_next_start(rig: Rig) -> None:
+    started = {
+        "v": 1, "source": "media-0", "n": 1, "at": "2026-11-24T09:00:00.000Z", "type": "WorkerStarted", "recording": None, "data": {},
+    }  # fmt: skip
+    for number in range(1, 200, 50):
+        rig.ask("event.append", events=[started | {"n": at} for at in range(number, number + 50)])
+    announced = started | {"n": 201, "type": "PartStarted", "recording": "ab" * 16, "data": {"part": 0, "epoch": 1}}
+    assert rig.ask("event.append", events=[announced])["through"] == {"media-0": 201}
+    for _ in range(2):
+        rig.start()
+        assert [entry["n"] for entry in rig.entries() if entry["source"] == "media-0"] == list(range(1, 202))

@@ -20,7 +20,7 @@ from callseal.authn.passkey import RelyingParty
 from callseal.custodian.detail import Details
 from callseal.custodian.history import History
 from callseal.custodian.keystore import Keystore
-from callseal.custodian.ledger import SOURCE, Ledger
+from callseal.custodian.ledger import Ledger
 from callseal.custodian.nonces import Failures, Nonces
 from callseal.custodian.refusals import Refusals
 from callseal.custodian.state import State, Version
@@ -159,8 +159,9 @@ def start_custody(
 
 def _pay(custody: Custody) -> None:
     """Write the entries that a kill left owed: those whose number the log has not seen."""
-    last = custody.history.last.get(SOURCE, 0)
-    custody.ledger.append([entry for entry in custody.state.owed if read_entry(entry)["n"] > last])
+    last = custody.history.last
+    read = [(entry, read_entry(entry)) for entry in custody.state.owed]  # relayed events count by their own source
+    custody.ledger.append([entry for entry, fields in read if fields["n"] > last.get(fields["source"], 0)])
 
 
 def _announce(custody: Custody, now: datetime) -> None:
