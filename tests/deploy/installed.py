@@ -7,6 +7,7 @@ ExecStart is started as the unit says: user, groups, umask, environment, no capa
 
 import configparser
 import ctypes
+import grp
 import os
 import pwd
 import shlex
@@ -43,7 +44,7 @@ class Installed:
         folder.chmod(0o755)
         self.config: Config = load_config(self.settings)
         self.processes: dict[str, subprocess.Popen[str]] = {}
-        self._had = {name for name in (f"callseal-{daemon}" for daemon in DAEMONS) if _exists(name)}
+        self._made = {kind: [name for name in _named(kind) if not _exists(name)] for kind in ("u", "g")}
         subprocess.run(["systemd-sysusers", str(UNITS / "callseal.sysusers")], check=True, capture_output=True)
         self._holder = subprocess.Popen(
             ["sleep", "infinity"], preexec_fn=lambda: self._make_place(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -115,13 +116,10 @@ class Installed:
             process.wait()
         self._holder.kill()
         self._holder.wait()
-        users = [f"callseal-{daemon}" for daemon in DAEMONS]
-        for user in users:
-            if user not in self._had:
-                subprocess.run(["userdel", user], check=True, capture_output=True)
-        if not self._had:
-            for group in ("callseal", "callseal-database"):
-                subprocess.run(["groupdel", group], check=True, capture_output=True)
+        for user in self._made["u"]:
+            subprocess.run(["userdel", user], check=True, capture_output=True)
+        for group in self._made["g"]:
+            subprocess.run(["groupdel", group], check=True, capture_output=True)
 
     def _make_place(self) -> None:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -152,10 +150,15 @@ def _read_unit(name: str) -> configparser.SectionProxy:
     return parser["Service"]
 
 
-def _exists(user: str) -> bool:
-    with suppress(KeyError):
-        return bool(pwd.getpwnam(user))
-    return False
+def _named(kind: str) -> list[str]:
+    """The users (`u`) or groups (`g`) of the file as it is shipped."""
+    lines = (UNITS / "callseal.sysusers").read_text().splitlines()
+    return [words[1] for words in map(str.split, lines) if words[:1] == [kind]]
+
+
+def _exists(name: str) -> bool:
+    known = [user.pw_name for user in pwd.getpwall()] + [group.gr_name for group in grp.getgrall()]
+    return name in known
 
 
 def _free_port() -> int:
