@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from callseal.config.peers import Peer
-from callseal.config.vendors import list_vendors
+from callseal.config.vendors import list_vendors, load_vendor
 from callseal.flows.peer_report import PeerReport, Verdict
 from callseal.model.clock import format_time
 
@@ -64,6 +64,13 @@ def test_refused_suites_are_told_from_an_offer_in_the_clear():
     story = Story().tell("OfferRefused", None, peer="sbc", status=488, why="m-line 1: SRTP: expected AEAD_AES_256_GCM; got suite AES_CM_128_HMAC_SHA1_32")
     (line,) = story.report.finish()
     assert "suites" in line.words and "AES_CM_128_HMAC_SHA1_80" in line.cure
+
+
+def test_who_has_a_certificate_to_show_is_told_of_it_where_a_cloud_sender_shares_its_address() -> None:
+    report = PeerReport(Peer("pbx", frozenset({"0" * 64}), kind="oracle"), 0.0)
+    report.take({"v": 1, "source": "sip", "n": 1, "at": "2026-11-27T09:00:00.000Z", "type": "PeerRefused", "recording": None, "data": {"address": "127.0.0.1", "why": "no secret"}})
+    (line,) = report.settled()
+    assert "certificate" in line.words and "secret" not in line.words and line.cure == load_vendor("oracle").cure("certificate")
 
 
 @pytest.mark.parametrize("why", ["no certificate", "unknown certificate", "expired certificate", "no secret", "not TLS", "TLS version too old", "something new"])

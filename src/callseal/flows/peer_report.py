@@ -146,6 +146,9 @@ class PeerReport:
 
     def _take_stranger(self, why: str) -> None:
         words, fault = _REFUSED.get(why, (f"A connection was refused: {why}.", "certificate"))
+        if fault == "secret" and not self.peer.is_cloud:
+            # Where a cloud sender may call from the same address, who names nobody is asked for the secret instead.
+            words, fault = "It showed no certificate that a phone system here has.", "certificate"
         if why not in self._refused and self.recording is None:
             self._refused.add(why)
             words = f"Refused: {words} (It may also have been somebody else.)"

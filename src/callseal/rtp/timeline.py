@@ -2,8 +2,9 @@
 
 RFC 3550 section 5.1 (a timestamp's start is random, its clock the payload's). Each source is anchored once: its newest frame of
 the first batch stands at the moment it arrived. From then on only the timestamp counts, so jitter and loss move nothing. Clocks
-differ, though, and two tracks would leave each other by some 0.7 s in two hours at 100 ppm: so the least delayed frame of each
-window is held to its arrival, by at most `STEP_MS` a window, which delay that comes and goes cannot do.
+differ, though, and two tracks would leave each other by some 0.7 s in two hours at 100 ppm: so a source whose least delayed
+frames drift from where they stood in its first window by `STEP_MS` is moved by as much. Where clocks agree nothing is ever moved,
+and what is heard is sample for sample what was sent.
 Invariants: times are milliseconds from the recording's start, never below 0; a source whose timestamps leave its arrivals by more
 than `JUMP_MS` is anchored anew; what follows a clock turns slowly, so that no frame overtakes the one before it.
 """
@@ -19,14 +20,11 @@ from callseal.rtp.srtp import SrtpReceiver
 JUMP_MS: Final = 2000
 LATE_MS: Final = 10_000
 """A frame stands at most so far from its arrival, whatever its timestamp says."""
-FIRST_WINDOW_MS: Final = 2000
 WINDOW_MS: Final = 10_000
-STEP_MS: Final = 2
-"""In each window, against the drift of clocks: 200 ppm."""
+STEP_MS: Final = 10
+"""Drift that is put right, and by how much in each window: up to 1,000 ppm."""
 SLEW: Final = 20
 """A correction takes so many times its own length: 5 %, of which nobody hears anything."""
-LONGEST_FRAME_MS: Final = 60
-"""A first frame may have waited so long for the wake that anchored its source, and no longer."""
 _NONE: Final = np.iinfo(np.int64).max
 
 
@@ -45,6 +43,8 @@ class Timeline:
         self._until_ms = np.zeros(slots, np.int64)
         self._since_ms = np.full(slots, -1, np.int64)
         """When its first window ended; -1 before."""
+        self._base_ms = np.zeros(slots, np.int64)
+        """What the least delay was in its first window."""
         self._moved_ms = np.zeros(slots, np.int64)
         """How far its anchor was moved since then: its drift so far."""
 
@@ -76,7 +76,7 @@ class Timeline:
         return times
 
     def _follow_clock(self, slot: Ints, arrived_ms: Ints, at_ms: Ints, since_ms: Ints) -> bool:
-        """Where a window has ended, correct towards what its least delayed frame says; the first time, all of the way.
+        """Where a window has ended and its least delayed frame has drifted from that of the first, correct it.
 
         After a silence the drift goes on at its rate so far, at once. Returns whether frames of this batch have moved.
         """
@@ -88,19 +88,20 @@ class Timeline:
             now_ms = int(arrived_ms[mine].max())
             silent_ms = now_ms - int(self._until_ms[one])
             self._from_ms[one], self._turn_ms[one] = self._to_ms[one], int(since_ms[mine].max())
-            moved, window_ms = min(max(int(self._least_ms[one]), -STEP_MS), STEP_MS), WINDOW_MS
+            drift = int(self._least_ms[one] - self._base_ms[one])
+            moved = min(max(drift, -STEP_MS), STEP_MS) if abs(drift) >= STEP_MS else 0
             if self._since_ms[one] < 0:
-                moved = min(max(int(self._least_ms[one]), -LONGEST_FRAME_MS), 0)
+                self._base_ms[one], moved = self._least_ms[one], 0
                 self._since_ms[one], self._moved_ms[one] = now_ms, 0
             else:
                 if silent_ms > WINDOW_MS:
                     counted_ms = max(WINDOW_MS, int(self._until_ms[one] - self._since_ms[one]))
-                    moved, window_ms = round(int(self._moved_ms[one]) * silent_ms / counted_ms), FIRST_WINDOW_MS
+                    moved = round(int(self._moved_ms[one]) * silent_ms / counted_ms)
                     self._from_ms[one] += moved
                     moved_now = True
                 self._moved_ms[one] += moved
             self._to_ms[one] += moved
-            self._least_ms[one], self._until_ms[one] = _NONE, now_ms + window_ms
+            self._least_ms[one], self._until_ms[one] = _NONE, now_ms + WINDOW_MS
         return moved_now
 
     def _anchor(self, frames: Frames, which: Mask, receiver: SrtpReceiver, arrived_ms: Ints, clock_hz: Ints) -> None:
@@ -112,7 +113,8 @@ class Timeline:
                 self._anchor_ms[slot] = self._anchor_ms[parent]
                 self._anchor_timestamp[slot] = self._anchor_timestamp[parent]
                 for column in (
-                    self._from_ms, self._to_ms, self._turn_ms, self._least_ms, self._until_ms, self._since_ms, self._moved_ms
+                    self._from_ms, self._to_ms, self._turn_ms, self._least_ms, self._until_ms, self._since_ms, self._base_ms,
+                    self._moved_ms,
                 ):  # fmt: skip
                     column[slot] = column[parent]
             else:
@@ -137,4 +139,4 @@ class Timeline:
         self._anchor_timestamp[slot] = frames.timestamp[newest]
         self._from_ms[slot] = self._to_ms[slot] = self._turn_ms[slot] = 0
         self._least_ms[slot], self._since_ms[slot] = _NONE, -1
-        self._until_ms[slot] = int(arrived_ms[newest]) + FIRST_WINDOW_MS
+        self._until_ms[slot] = int(arrived_ms[newest]) + WINDOW_MS
