@@ -7,6 +7,7 @@ encrypted and forwarded to a socket that nobody reads; with `block`, forwarding 
 import base64
 import json
 import os
+import resource
 import shutil
 import socket
 import struct
@@ -54,7 +55,8 @@ class Rtpengine:
                 f"--port-max={LAST_PORT}", "--num-threads=1", "--recording-method=pcap", "--recording-format=raw",
                 f"--recording-dir={folder}", f"--pidfile={folder}/pid",
             ],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
         )  # fmt: skip
         self.pid = self._process.pid
         self.ports: list[int] = []
