@@ -1,6 +1,7 @@
 """The configuration file is read strictly: a misspelt key is an error, not a silent default."""
 
 import re
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -51,5 +52,25 @@ def test_the_commented_file_states_the_defaults(tmp_path: Path) -> None:
 
 def test_settled_settings_read_back_the_same(tmp_path: Path) -> None:
     config = Config(data=tmp_path, business='Smith "&" \\ Sons')
+    config.run.mkdir()
+    assert load_config(write_settled(config)) == config
+
+
+def test_every_setting_of_every_section_reaches_the_daemons(tmp_path: Path) -> None:
+    """Each is given a value that is not its default, so that one left out would show."""
+
+    chosen = {"security": "implicit", "at": "07:30", "sender": "calls@example.com", "to": "officer@example.com"}
+
+    def other(key: str, value: object) -> object:
+        if key in chosen or isinstance(value, bool):
+            return chosen.get(key, not value)
+        return value + 1 if isinstance(value, int) else f"{value}-other" if isinstance(value, str) else value
+
+    sections = {
+        name: replace(values, **{key: other(key, value) for key, value in vars(values).items()})
+        for name, values in vars(Config()).items() if is_dataclass(values)
+    }  # fmt: skip
+    assert len(sections) > 5
+    config = replace(Config(data=tmp_path), **sections)
     config.run.mkdir()
     assert load_config(write_settled(config)) == config

@@ -4,7 +4,7 @@ Invariant: nothing that exists is overwritten.
 """
 
 import socket
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -79,9 +79,9 @@ def is_free(host: str, port: int) -> bool:
 def write_settled(config: Config) -> Path:
     """Write the settings as settled to `run/callseal.toml`, which every daemon reads; returns its path."""
     lines = [f'data = "{config.data}"', f"business = {_toml(config.business)}", f"log_level = {_toml(config.log_level)}"]
-    for section in ("sip", "media", "web", "custody", "retention", "private", "cards", "mail"):
-        lines.append(f"\n[{section}]")
-        lines += [f"{key} = {_toml(value)}" for key, value in vars(getattr(config, section)).items()]
+    for section, values in vars(config).items():
+        if is_dataclass(values):
+            lines += [f"\n[{section}]", *(f"{key} = {_toml(value)}" for key, value in vars(values).items())]
     path = config.run / "callseal.toml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
