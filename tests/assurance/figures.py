@@ -30,7 +30,18 @@ def merge(results: Sequence[Counts]) -> dict[str, Any]:
     return {name: (max if name.endswith("_ms") else sum)(result[name] for result in results) for name in results[0]}
 
 
+PARSERS = ("sip", "multipart", "sdp", "metadata", "rtp", "srtcp")
+
 FIGURES: dict[str, Figure] = {
+    "fuzz": Figure(
+        promise="ten minutes of the processor for each parser: no error let out, nothing slow, no growth",
+        module="fuzz",
+        arguments={"cpu_seconds": 600},
+        holds=lambda counts: (
+            counts["findings"] == 0
+            and all(counts[f"{parser}_cpu_seconds"] >= 600 and counts[f"{parser}_growth_mb"] <= 96 for parser in PARSERS)
+        ),
+    ),
     "srtp": Figure(
         promise="a million random and mangled packets, and their reports: libsrtp and we take the same, with the same payloads",
         module="srtp",
