@@ -30,7 +30,9 @@ def test_a_successor_finds_what_was_put_last(files):
     first.put(A, b"old")
     first.put(A, b"new")
     first.put(B, b"")
-    assert MemoryLog(files).items() == {A: b"new", B: b""}
+    successor = MemoryLog(files)
+    assert successor.items() == {A: b"new", B: b""}
+    assert [successor.get(key) for key in (A, B, b"c" * 16)] == [b"new", b"", None]
 
 
 def test_what_was_replaced_or_removed_is_overwritten_at_once(files):

@@ -190,7 +190,7 @@ class MediaDaemon:
 
     def _remind(self, recording: RecordingId, streams: list[VoiceStream]) -> None:
         """What the worker before this one had accepted of these streams: none of it counts again."""
-        if kept := self._memory.items().get(recording):
+        if kept := self._memory.get(recording):
             for stream, heard in zip(streams, json.loads(kept), strict=False):
                 stream.heard = {int(ssrc): int(index) for ssrc, index in heard.items()}
 

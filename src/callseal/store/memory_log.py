@@ -47,7 +47,12 @@ class MemoryLog:
 
     def items(self) -> dict[bytes, bytes]:
         """Every value by its key."""
-        return {key: os.pread(self._active, length, at + _FRAME.size) for key, (at, length) in self._places.items()}
+        return {key: self._read(place) for key, place in self._places.items()}
+
+    def get(self, key: bytes) -> bytes | None:
+        """One value; None where there is none."""
+        place = self._places.get(key)
+        return None if place is None else self._read(place)
 
     def put(self, key: bytes, value: bytes) -> None:
         """Keep a value, in place of the one before. Raises LimitExceeded, and keeps the old one."""
@@ -69,6 +74,10 @@ class MemoryLog:
         """Forget a value, if there is one."""
         if (place := self._places.pop(key, None)) is not None:
             self._wipe(place)
+
+    def _read(self, place: tuple[int, int]) -> bytes:
+        at, length = place
+        return os.pread(self._active, length, at + _FRAME.size)
 
     def _wipe(self, place: tuple[int, int]) -> None:
         at, length = place
