@@ -24,6 +24,7 @@ import structlog
 from callseal.config.folders import users_of
 from callseal.config.settings import Config
 from callseal.daemons.lifecycle import Lifecycle, start
+from callseal.daemons.media_account import MediaAccount
 from callseal.daemons.sealing_cards import SealingCards
 from callseal.errors import CallsealError, LimitExceeded, RequestError, Unavailable
 from callseal.flows.record import FLUSH_MS, Recorder
@@ -56,7 +57,9 @@ def now_ms() -> int:
 class MediaDaemon:
     """One worker: sockets, recorder, spool, events."""
 
-    def __init__(self, config: Config, source: str, instance: str, events: EventWriter, memory: MemoryLog) -> None:
+    def __init__(
+        self, config: Config, source: str, instance: str, events: EventWriter, memory: MemoryLog, memory_locked: bool = False
+    ) -> None:
         self._config, self._source, self.instance, self._events = config, source, instance, events
         self._log = structlog.get_logger()
         self._loop = asyncio.get_running_loop()
@@ -66,6 +69,7 @@ class MediaDaemon:
         self.server = ControlServer(
             config.media_socket(0), self.handle, self._on_gone, users_of(config.data / "events" / "sip")
         )
+        self.account = MediaAccount(config.run, source, self.recorder, self.spool, memory_locked)
         self._udp = UdpBatch()
         self._pairs: dict[int, PortPair] = {}
         self._clear: dict[int, ClearSource] = {}
@@ -177,6 +181,7 @@ class MediaDaemon:
     async def _close(self, recording: Recording, reason: str) -> Message:
         self._drain()
         counts = self.recorder.count(recording)
+        self.account.end(recording)
         ended = asyncio.Event()
         self.recorder.close(recording, reason, now_ms(), ended.set)
         for stream in recording.streams:
@@ -236,6 +241,7 @@ class MediaDaemon:
         if self.spool.failing and not self._told_disk:
             self.note("DiskLow", None, {"why": "spool"})
         self._told_disk = self.spool.failing
+        self._spawn(self.account.write(datetime.now(UTC), now_ms(), self._wakes, self._late_ms))
         if self._written != self._synced:
             self._synced = self._written
             self._spawn(self._sync_events())
@@ -328,7 +334,7 @@ async def serve(lifecycle: Lifecycle) -> int:
     """Work until told to stop."""
     config, source, instance = lifecycle.config, "media-0", os.urandom(8).hex()
     with EventWriter(config.data / "events", source) as events:
-        daemon = MediaDaemon(config, source, instance, events, lifecycle.open_memory())
+        daemon = MediaDaemon(config, source, instance, events, lifecycle.open_memory(), lifecycle.memory_locked)
         lifecycle.confine(
             read=[config.data / "cards", config.data / "log"],
             write=[config.data / "spool" / source, config.data / "events" / source, config.run],
@@ -341,6 +347,7 @@ async def serve(lifecycle: Lifecycle) -> int:
         await daemon.server.close()
         daemon.note("WorkerStopped", None, {"instance": instance, "pid": os.getpid()})
         daemon.spool.close()
+        daemon.account.remove()
         events.sync()
     return 0
 

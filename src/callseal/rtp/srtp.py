@@ -145,6 +145,13 @@ class SrtpReceiver:
         slots = [slot for key in self._stream(stream) for slot in key.slots.values()]
         return int(self._lost_before[stream]) + sum(self._lost_of(slot) for slot in slots)
 
+    def lost_in_all(self) -> int:
+        """The same over every stream that there is, as columns."""
+        slots = np.fromiter(self._slot_key, np.int64)
+        slots = slots[self._first[slots] >= 0]
+        lost = self._highest[slots] - self._first[slots] + 1 - self._received[slots]
+        return int(lost[lost > 0].sum() + self._lost_before[list(self._keys)].sum())
+
     def unprotect(self, packets: Bytes, lengths: Ints, streams: Ints) -> Frames:
         """Authenticate and decrypt n packets: row i of `packets` is `lengths[i]` bytes of stream `streams[i]`.
 

@@ -9,21 +9,26 @@ from pathlib import Path
 from callseal.config.folders import file_mode, folder_mode
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace a file durably. The folder must exist; raises OSError, after which the old content still stands."""
+def write_atomic(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Replace a file durably. The folder must exist; raises OSError, after which the old content still stands.
+
+    Not `durable`: without either fsync, for what a crash of the machine makes worthless anyway.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, file_mode(path.parent))
     try:
         try:
             write_all(descriptor, content)
-            os.fsync(descriptor)
+            if durable:
+                os.fsync(descriptor)
         finally:
             os.close(descriptor)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 def write_all(descriptor: int, content: bytes | memoryview) -> None:

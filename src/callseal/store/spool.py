@@ -54,6 +54,11 @@ class SpoolWriter:
         """Whether more may be submitted. Where not, nothing may be sealed: a message left out would end its part."""
         return self._queued_bytes < QUEUE_BYTES - RESERVE_BYTES
 
+    @property
+    def waiting_bytes(self) -> int:
+        """What was submitted and is not yet durable; at most `QUEUE_BYTES` and one submission more."""
+        return self._queued_bytes
+
     def submit(self, frames: bytes) -> int:
         """Queue whole frames; returns the ticket that `done` will name. Raises Unavailable when too much waits."""
         with self._wake:
