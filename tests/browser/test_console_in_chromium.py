@@ -2,6 +2,7 @@
 
 import base64
 import io
+import re
 import time
 import wave
 from pathlib import Path
@@ -12,6 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import CHROMIUM
+from tests.console.accounts import give_account
 from tests.console.recording import add_recording, sent
 from tests.console.running import RunningConsole
 from tests.console.test_reconciliation_page import add_record
@@ -131,7 +133,7 @@ def test_no_page_has_an_accessibility_violation_a_policy_violation_or_a_sideways
     page: Page, console: RunningConsole, scheme: str
 ) -> None:
     recording = add_recording(console, seconds=4, gap=(1, 2))
-    console.add_call(state="live", minutes_ago=1)
+    give_account(console.config.run, "media-0", [(console.add_call(state="live", minutes_ago=1), 0, 54_000, 6000)])
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -173,6 +175,31 @@ def test_the_list_follows_calls_as_they_happen(page: Page, console: RunningConso
     recording = console.add_call(state="live", peer="branch-pbx")
     expect(page.locator(f"[data-recording='{recording}']")).to_contain_text("live now")
     expect(page.locator(f"[data-recording='{recording}']")).to_contain_text("not observed; feed measured")
+
+
+def test_the_health_page_says_how_far_each_live_call_is_sealed_and_what_each_worker_costs(
+    page: Page, console: RunningConsole
+) -> None:
+    late, well = console.add_call(state="live", peer="branch-pbx"), console.add_call(state="live")
+    enrol(page, console)
+    page.clock.install()
+    give_account(console.config.run, "media-0", [(late, 0, 54_000, 12_000), (well, 0, 65_000, 900)])
+    page.goto(f"{console.url}/health")
+    workers, calls = page.locator("#workers tbody tr"), page.locator("#live-calls tbody tr")
+    expect(workers).to_have_count(1)
+    expect(workers.first).to_contain_text("90.0 MiB")
+    expect(page.locator("#recording-words")).to_have_text(re.compile("Calls of media-0 are sealed late"))
+    expect(calls.nth(0)).to_contain_text("branch-pbx")
+    expect(calls.nth(0).locator("td").first).to_have_text(re.compile("^1[2-9] s ago: behind$"))
+    expect(calls.nth(0).locator("td").first).to_have_attribute("data-tone", "bad")
+    calls.nth(1).locator("a").focus()
+    later = {"cpu_seconds": 13.5, "packets": 1900, "lost": 100}
+    give_account(console.config.run, "media-0", [(late, 0, 66_000, 900), (well, 0, 66_000, 900)], age_seconds=-1, **later)
+    page.clock.run_for(5000)
+    expect(page.locator("#recording-words")).to_have_text("2 calls on 1 worker, all sealed to within 3 seconds.")
+    expect(workers.first).to_contain_text("10.00 % (100)")
+    expect(workers.first.locator("td").first).to_have_attribute("data-tone", "good")
+    assert page.evaluate("document.activeElement.getAttribute('href')") == f"/calls/{well}", "a redraw takes no focus away"
 
 
 def test_an_administrator_reads_why_there_is_no_sound_for_them(page: Page, console: RunningConsole) -> None:

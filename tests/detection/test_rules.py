@@ -1,6 +1,7 @@
 """Each rule finds the fault that was planted, and stays silent one step short of it."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import callseal.detection
 from callseal.detection import rules
 from callseal.detection.view import Finding, LiveCall, SeenEvent, View
+from callseal.model.worker import LiveRecording, WorkerAccount
 
 NOW = datetime(2026, 11, 24, 8, 0, tzinfo=UTC)
 RECORDING = "00112233445566778899aabbccddeeff"
@@ -26,6 +28,20 @@ def of(*events: SeenEvent) -> View:
 
 def call(seconds_ago: float, sealed_through_ms: int) -> View:
     return View(now=NOW, live_calls=(LiveCall(RECORDING, NOW - timedelta(seconds=seconds_ago), sealed_through_ms),))
+
+
+def worker(lag_ms: int, age_ms: int) -> View:
+    """One worker's account: of a recording that stood so far behind, so old."""
+    counts = dict.fromkeys(
+        ("pid", "memory_bytes", "wakes", "late_ms_p99", "streams", "packets", "lost", "failed", "replayed", "spool_waiting_bytes",
+         "spool_limit_bytes", "events_waiting", "events_dropped"), 0
+    )  # fmt: skip
+    live = (LiveRecording("ff" * 16, 0, 9000, 0), LiveRecording(RECORDING, 0, 1000, lag_ms))
+    account = WorkerAccount(
+        worker="media-0", at=NOW - timedelta(milliseconds=age_ms), cpu_seconds=1.0, memory_locked=True, spool_failing=False,
+        recordings=live, **counts,
+    )  # fmt: skip
+    return View(now=NOW, workers=(account,))
 
 
 CASES: dict[str, tuple[View, View]] = {
@@ -62,6 +78,8 @@ CASES: dict[str, tuple[View, View]] = {
         View(now=NOW, disk_free_bytes=2 * GIB - 1, disk_total_bytes=100 * GIB),
         View(now=NOW, disk_free_bytes=2 * GIB, disk_total_bytes=100 * GIB),
     ),
+    "seal_lag": (worker(5001, 0), worker(5000, 0)),
+    "worker_silent": (worker(1200, 5001), worker(1200, 5000)),
     "packets_failed": (
         of(seen("PacketsFailed", failed=30), seen("PacketsFailed", failed=20)),
         of(seen("PacketsFailed", failed=30), seen("PacketsFailed", failed=19)),
@@ -131,6 +149,17 @@ def test_one_step_short_of_the_fault_nothing_is_found(kind: str) -> None:
 @pytest.mark.parametrize("kind", MORE_NEGATIVES)
 def test_what_only_looks_like_the_fault_is_not_found(kind: str) -> None:
     assert list(rule_of(kind)(MORE_NEGATIVES[kind])) == []
+
+
+def test_an_idle_worker_may_be_silent() -> None:
+    (account,) = worker(1200, 60_000).workers
+    assert list(rule_of("worker_silent")(View(now=NOW, workers=(replace(account, recordings=()),)))) == []
+
+
+def test_a_lag_that_grows_is_one_alert_and_names_the_recording_furthest_behind() -> None:
+    (first,), (later,) = (list(rule_of("seal_lag")(replace(worker(lag, 0), now=NOW))) for lag in (6000, 9000))
+    assert first.recording == later.recording == RECORDING and first.dedupe == later.dedupe
+    assert later.at < first.at <= NOW, "evidence is as old as the sealing that stopped"
 
 
 def test_a_part_that_cannot_be_adopted_is_critical() -> None:

@@ -20,8 +20,10 @@ from callseal.detection import (
     packets_failed,
     part_interrupted,
     plaintext_offer,
+    seal_lag,
     spool_age,
     unknown_peer,
+    worker_silent,
 )
 from callseal.detection.view import Finding, View
 
@@ -38,6 +40,8 @@ RULES: tuple[Callable[[View], Iterator[Finding]], ...] = (
     custodian_away.detect,
     card_stale.detect,
     disk_low.detect,
+    seal_lag.detect,
+    worker_silent.detect,
     packets_failed.detect,
     denied_openings.detect,
     spool_age.detect,

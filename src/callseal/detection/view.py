@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from callseal.model.call import Severity
+from callseal.model.worker import WorkerAccount
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class View:
     disk_free_bytes: int | None = None
     disk_total_bytes: int | None = None
     overdue: int = 0
+    workers: tuple[WorkerAccount, ...] = ()
+    """The media workers' newest accounts."""
 
     def of_type(self, *types: str) -> Iterator[SeenEvent]:
         """The events of these types, oldest first."""

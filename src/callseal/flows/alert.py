@@ -19,6 +19,7 @@ from callseal.detection.rules import detect_all
 from callseal.detection.view import Finding, LiveCall, SeenEvent, View
 from callseal.model.call import CallState, Severity
 from callseal.store import schema
+from callseal.store.accounts import read_accounts
 from callseal.store.database import Database
 
 WINDOW = timedelta(minutes=10)
@@ -50,6 +51,7 @@ class Watch:
                 disk_free_bytes=usage.free,
                 disk_total_bytes=usage.total,
                 overdue=count_overdue(connection, now),
+                workers=read_accounts(self._data / "run").workers,
             )
             findings = [finding for finding in detect_all(view) if _is_news(connection, finding)]  # 2
         if not findings:

@@ -1,7 +1,8 @@
 // How the installation is, asked again every few seconds while the page is looked at.
 
 import { get, post } from "./api.js";
-import { find, say, showLength, showMoment, whileBusy } from "./page.js";
+import { find, say, showMoment, whileBusy } from "./page.js";
+import { drawRecorders } from "./recorders.js";
 
 const EVERY_MS = 5000;
 const message = find("#message");
@@ -28,7 +29,8 @@ function drawAlert(alert) {
 async function show() {
   const health = await get("/api/health");
   find("#alerts").replaceChildren(...health.alerts.map(drawAlert));
-  find("#no-alerts").hidden = health.alerts.length > 0;
+  find("#no-alerts").hidden = health.alerts.length > 0 || !health.database;
+  find("#unknown-alerts").hidden = health.database;
   find("#figures").replaceChildren(
     ...health.figures.flatMap(({ name, value, tone }) => {
       const term = Object.assign(document.createElement("dt"), { textContent: name });
@@ -44,15 +46,7 @@ async function show() {
       return row;
     }),
   );
-  find("#live-calls").replaceChildren(
-    ...health.live.map((call) => {
-      const item = document.createElement("li");
-      const link = Object.assign(document.createElement("a"), { href: `/calls/${call.recording}`, textContent: showMoment(call.started_at) });
-      item.append(link, `, ${call.peer}, sealed through ${showLength(call.sealed_through_ms)}`);
-      return item;
-    }),
-  );
-  find("#no-live").hidden = health.live.length > 0;
+  drawRecorders(health.recorders);
 }
 
 async function again() {
