@@ -23,6 +23,7 @@ from callseal.phone.line import Destination, Line
 from callseal.phone.message import write_request
 
 RECORDER_CORE, PHONE_CORE = 0, 1
+RECORDER = ("sip", "media-0")
 RATES = (25, 50, 100, 150, 200, 300, 400)
 HOLD_SECONDS = 1.0
 ANSWER_SECONDS = 4.0
@@ -135,7 +136,7 @@ def _start(folder: Path) -> subprocess.Popen[str]:
     assert any("Console at" in said for said in line.stdout), "callseal up did not start"
     processes = _processes(folder)
     for name, pid in processes.items():
-        core = RECORDER_CORE if name in ("sip", "media") else PHONE_CORE
+        core = RECORDER_CORE if name in RECORDER else PHONE_CORE
         for task in Path(f"/proc/{pid}/task").iterdir():
             os.sched_setaffinity(int(task.name), {core if (os.cpu_count() or 1) > 1 else RECORDER_CORE})
     return line
@@ -150,7 +151,7 @@ def _cpu_seconds(folder: Path) -> float:
     """What signalling and media have used."""
     ticks = 0
     for name, pid in _processes(folder).items():
-        if name in ("sip", "media"):
+        if name in RECORDER:
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             ticks += int(fields[11]) + int(fields[12])
     return ticks / os.sysconf("SC_CLK_TCK")

@@ -25,7 +25,6 @@ ROOT = Path(__file__).resolve().parent.parent
 VECTORS = ROOT.parent / "shared" / "vectors"
 settings.register_profile("any machine", deadline=None)  # a slow moment of the machine is no fault of a rule
 settings.load_profile("any machine")
-SOURCES = ("sip", "media-0", "web", "watcher", "custodian")
 
 
 class Stack:
@@ -110,7 +109,7 @@ class Stack:
 
     def events(self, kind: str | None = None, recording: str | None = None) -> list[dict[str, Any]]:
         found = []
-        for source in SOURCES:
+        for source in ("sip", *self.config.media_names, "web", "watcher", "custodian"):
             folder = self.data / "events" / source
             if folder.is_dir():
                 found += read_events(self.data / "events", source, 0, 1_000_000)

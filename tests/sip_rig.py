@@ -15,7 +15,7 @@ from typing import Any
 from callseal.config.peers import Peer, Secret, read_network, write_peer
 from callseal.config.settings import Config, Media, Sip
 from callseal.daemons.sip import SipDaemon
-from callseal.errors import Conflict, NotFound, RequestError
+from callseal.errors import CallsealError, Conflict, NotFound, RequestError
 from callseal.model.message import MessageDecoder, encode_message, refuse, reply_to
 from callseal.net.admission import draw_word
 from callseal.net.authority import ensure_authority, issue_client
@@ -26,15 +26,17 @@ KEY_BYTES = {"AEAD_AES_256_GCM": 44, "AEAD_AES_128_GCM": 28, "AES_CM_128_HMAC_SH
 
 
 class FakeMedia:
-    """A media worker's control socket: opens, changes and closes recordings by docs/architecture.md; `held` makes it wait."""
+    """A media worker's control socket: opens, changes and closes recordings by docs/architecture.md; `held` makes it wait, `full`
+    is what it refuses to open with."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, first_port: int = 20000) -> None:
         self.path = path
+        self.full: CallsealError | None = None
         self.orders: list[dict[str, Any]] = []
         self.recordings: dict[str, dict[str, Any]] = {}
         self.held = asyncio.Event()
         self.held.set()
-        self._next_port = 20000
+        self._next_port = first_port
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
 
@@ -77,6 +79,8 @@ class FakeMedia:
             case "media.open":
                 if recording in self.recordings:
                     return refuse(message, Conflict("recording: open already"))
+                if self.full is not None:
+                    return refuse(message, self.full)
                 ports = [stream.get("port") or self._port() for stream in message["streams"]]
                 self.recordings[recording] = {"ports": ports, "streams": message["streams"]}
                 return reply_to(message, ports=ports)
@@ -148,10 +152,11 @@ class PeerConnection:
 
 
 class Rig:
-    """The running daemon, its media and its folder."""
+    """The running daemon, its media workers (`media` is the first) and its folder."""
 
-    def __init__(self, config: Config, daemon: SipDaemon, media: FakeMedia) -> None:
-        self.config, self.daemon, self.media = config, daemon, media
+    def __init__(self, config: Config, daemon: SipDaemon, *workers: FakeMedia) -> None:
+        self.config, self.daemon, self.workers = config, daemon, workers
+        self.media = workers[0]
         self.connections: list[PeerConnection] = []
 
     def add_peer(self, name: str) -> None:
@@ -201,30 +206,30 @@ class Rig:
 
 @asynccontextmanager
 async def running(
-    folder: Path, start_media: bool = True, host: str = "127.0.0.1", memory: MemoryLog | None = None
+    folder: Path, start_media: bool = True, host: str = "127.0.0.1", memory: MemoryLog | None = None, workers: int = 1
 ) -> AsyncIterator[Rig]:
-    config = Config(data=folder, sip=Sip(port=0), media=Media())
+    config = Config(data=folder, sip=Sip(port=0), media=Media(workers=workers))
     for name in ("tls", "peers", "run", "events"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     ensure_authority(folder / "tls", folder / "peers", server_name="localhost", now=datetime.now(UTC))
-    media = FakeMedia(config.media_socket(0))
+    media = [FakeMedia(config.media_socket(worker), 20000 + 1000 * worker) for worker in range(workers)]
     with EventWriter(folder / "events", "sip") as events:
         daemon = SipDaemon(config, events, memory or MemoryLog(make_memory_files("sip")))
         daemon.server.open(host, 0)
-        if start_media:
-            await media.start()
+        for worker in media if start_media else ():
+            await worker.start()
         daemon.start_tasks()
         if start_media:
-            await asyncio.wait_for(daemon.media.connected.wait(), 5)
-        rig = Rig(config, daemon, media)
+            await asyncio.wait_for(daemon.media.wait_connected(), 5)
+        rig = Rig(config, daemon, *media)
         try:
             yield rig
         finally:
             for connection in rig.connections:
                 await connection.close()
             await daemon.close()
-            if start_media:
-                await media.stop()
+            for worker in media if start_media else ():
+                await worker.stop()
 
 
 def inline(suite: str) -> str:

@@ -20,7 +20,7 @@ from tests.unsealed_recorder import UnsealedRecorder
 
 MEMORY = Path("/dev/shm")
 """Where marks belong: they hold what was spoken, and are kept off the disk."""
-DAEMONS = ("web", "watcher", "custodian", "media", "sip")
+DAEMONS = ("web", "watcher", "custodian", "media-0", "sip")
 SECONDS = 12
 
 

@@ -46,7 +46,7 @@ def _stopped(pid: int) -> Iterator[int]:
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may read another process's memory")
 def test_a_dump_of_the_recorder_in_mid_call_opens_nothing_sealed_and_only_what_comes(stack: Stack) -> None:
-    with _stopped(stack.pid("media")) as pid:
+    with _stopped(stack.pid("media-0")) as pid:
         known = known_windows(read_memory(pid))
     speaking = subprocess.Popen(
         [sys.executable, "-m", "callseal.cli.main", "call", "--synthetic", "--seconds", "8"],
@@ -58,7 +58,7 @@ def test_a_dump_of_the_recorder_in_mid_call_opens_nothing_sealed_and_only_what_c
         while len(_spooled(stack, recording)[1]) < 4:
             assert time.monotonic() < end, stack.logs()
             time.sleep(0.05)
-        with _stopped(stack.pid("media")) as pid:
+        with _stopped(stack.pid("media-0")) as pid:
             memory = read_memory(pid)
             header, sealed = _spooled(stack, recording)
         assert speaking.wait(60) == 0

@@ -25,6 +25,8 @@ from callseal.config.settings import Config, load_config
 ROOT = Path(__file__).resolve().parent.parent.parent
 UNITS = ROOT / "deploy" / "systemd"
 DAEMONS = ("custodian", "watcher", "media", "sip", "web")
+"""The users."""
+PROGRAMS = ("custodian", "watcher", "media@0", "media@1", "sip", "web")
 PYTHON = Path(sys.base_prefix).resolve()
 DATA = Path("/var/lib/callseal")
 _SETTINGS = Path("/etc/callseal/callseal.toml")
@@ -39,7 +41,7 @@ class Installed:
         self.data.mkdir(mode=0o755)
         ports = _free_port(), _free_port()
         self.settings.write_text(
-            f'data = "{DATA}"\n[sip]\nport = {ports[0]}\n[web]\nport = {ports[1]}\n[media]\nfirst_port = 0\n', encoding="utf-8"
+            f'data = "{DATA}"\n[sip]\nport = {ports[0]}\n[web]\nport = {ports[1]}\n[media]\nworkers = 2\n', encoding="utf-8"
         )
         folder.chmod(0o755)
         self.config: Config = load_config(self.settings)
@@ -79,7 +81,7 @@ class Installed:
     def start(self, name: str) -> None:
         """Start a unit's program as the unit says, and wait until it tells systemd that it is ready."""
         unit = _read_unit(name)
-        command = shlex.split(unit["ExecStart"].replace(str(_SETTINGS), str(self.settings)))
+        command = shlex.split(unit["ExecStart"].replace(str(_SETTINGS), str(self.settings)).replace("%i", name.partition("@")[2]))
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
             told = self.settings.parent / f"{name}.notify"
             told.unlink(missing_ok=True)
@@ -146,7 +148,8 @@ class Installed:
 def _read_unit(name: str) -> configparser.SectionProxy:
     parser = configparser.ConfigParser(strict=False, interpolation=None)
     parser.optionxform = str  # type: ignore[assignment,method-assign]
-    parser.read(UNITS / f"callseal-{name}.service")
+    program, at, _instance = name.partition("@")
+    parser.read(UNITS / f"callseal-{program}{at}.service")
     return parser["Service"]
 
 

@@ -21,36 +21,39 @@ from callseal.vault.object import ObjectReader
 from callseal.vault.tree import Node
 from callseal.vault.unseal import PartOpener
 from tests.authenticator import Authenticator
-from tests.deploy.installed import DAEMONS, Installed, tries
+from tests.deploy.installed import DAEMONS, PROGRAMS, Installed, tries
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(os.geteuid() != 0, reason="only root can make users")]
 
-WORKERS = {"media": "media-0"}
+EVENTS = {name: name for name in DAEMONS if name != "media"} | {"media-0": "media", "media-1": "media"}
+"""Whose each source is."""
 READERS: dict[str, set[str]] = {
     "custodian": {"custodian"},
     "log": set(DAEMONS),
     "cards": set(DAEMONS),
     "spool/media-0": {"media", "watcher"},
+    "spool/media-1": {"media", "watcher"},
     "objects": {"watcher", "web"},
     "database": {"watcher", "web"},
     "tls": {"sip"},
     "peers": {"sip"},
     "records": {"web"},
     "run": set(DAEMONS),
-    **{f"events/{WORKERS.get(name, name)}": {name, "watcher"} for name in DAEMONS},
+    **{f"events/{source}": {user, "watcher"} for source, user in EVENTS.items()},
 }
 WRITERS: dict[str, set[str]] = {
     "custodian": {"custodian"},
     "log": {"custodian"},
     "cards": {"custodian"},
     "spool/media-0": {"media", "watcher"},
+    "spool/media-1": {"media", "watcher"},
     "objects": {"watcher"},
     "database": {"watcher", "web"},
     "tls": set(),
     "peers": set(),
     "records": set(),
     "run": set(DAEMONS),
-    **{f"events/{WORKERS.get(name, name)}": {name} for name in DAEMONS},
+    **{f"events/{source}": {user} for source, user in EVENTS.items()},
 }
 
 
@@ -61,7 +64,7 @@ def installed() -> Iterator[Installed]:
         try:
             made.callseal("prepare")
             made.run("install", "-m", "640", "/opt/callseal/deploy/callseal.toml", "/var/lib/callseal/records/example")
-            for name in DAEMONS:
+            for name in PROGRAMS:
                 made.start(name)
             yield made
         finally:

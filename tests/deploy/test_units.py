@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 UNITS = Path(__file__).resolve().parent.parent.parent / "deploy" / "systemd"
-NAMES = ("custodian", "watcher", "media", "sip", "web", "witness", "turn")
+NAMES = ("custodian", "watcher", "media@", "sip", "web", "witness", "turn")
 
 
 def _unit(name: str) -> configparser.SectionProxy:
@@ -22,7 +22,7 @@ def _unit(name: str) -> configparser.SectionProxy:
 @pytest.mark.parametrize("name", NAMES)
 def test_each_daemon_has_a_user_of_its_own_and_no_capability(name: str) -> None:
     unit = _unit(name)
-    assert unit["User"] == f"callseal-{name}"
+    assert unit["User"] == f"callseal-{name.rstrip('@')}"
     assert unit["CapabilityBoundingSet"] == ""
     assert unit["NoNewPrivileges"] == "yes"
     assert unit["LimitCORE"] == "0"

@@ -44,7 +44,7 @@ async def signalling(worker: MediaRig, host: str) -> AsyncIterator[sip_rig.Rig]:
         daemon = SipDaemon(config, events, MemoryLog(make_memory_files("sip")))
         daemon.server.open(host, 0)
         daemon.start_tasks()
-        await asyncio.wait_for(daemon.media.connected.wait(), 10)
+        await asyncio.wait_for(daemon.media.wait_connected(), 10)
         running = sip_rig.Rig(config, daemon, None)  # type: ignore[arg-type]
         try:
             yield running

@@ -278,7 +278,7 @@ def test_a_line_that_broke_while_the_worker_lives_opens_nothing_twice(tmp_path: 
             running.media.recordings.update(kept)
             await running.media.start()
             await running.wait(lambda: running.media.of("media.status"))
-            await running.wait(lambda: running.daemon.media.connected.is_set())
+            await running.wait(lambda: running.daemon.media.is_connected)
             assert len(running.media.of("media.open")) == 1
 
     run(story())

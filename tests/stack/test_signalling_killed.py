@@ -84,7 +84,7 @@ def test_a_call_outlives_its_signalling_daemon_without_a_gap(running: Stack) -> 
     assert (ended["data"]["reason"], ended["data"]["lost"], ended["data"]["packets"]) == ("bye", 0, 2 * SECONDS * 50)
 
 
-@pytest.mark.parametrize("names", [["media"], ["sip", "media"]])
+@pytest.mark.parametrize("names", [["media-0"], ["sip", "media-0"]])
 def test_a_call_outlives_its_worker_with_a_named_gap_and_a_new_part(running: Stack, names: list[str]) -> None:
     recording = asyncio.run(speak_through_a_kill(running, names))
     assert running.wait_event("CallEnded", recording)["data"] == {"reason": "bye"}

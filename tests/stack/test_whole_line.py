@@ -46,7 +46,7 @@ def test_a_call_shows_as_live_while_it_is_spoken(stack: Stack) -> None:
 
 
 def test_every_daemon_is_shut_in_and_leaves_no_core(stack: Stack) -> None:
-    for name in ("custodian", "watcher", "media", "sip", "web"):
+    for name in ("custodian", "watcher", "media-0", "sip", "web"):
         status = Path(f"/proc/{stack.pid(name)}/status").read_text()
         assert re.search(r"NoNewPrivs:\s+1", status), name
         limits = Path(f"/proc/{stack.pid(name)}/limits").read_text()
@@ -85,7 +85,7 @@ def killed_stack() -> Iterator[Stack]:
             running.stop()
 
 
-@pytest.mark.parametrize("name", ["sip", "media", "watcher", "web", "custodian"])
+@pytest.mark.parametrize("name", ["sip", "media-0", "watcher", "web", "custodian"])
 def test_a_killed_daemon_is_started_again_and_calls_go_on(killed_stack: Stack, name: str) -> None:
     stack = killed_stack
     placed = len(stack.calls())
@@ -103,7 +103,7 @@ def test_a_killed_daemon_is_started_again_and_calls_go_on(killed_stack: Stack, n
 
 def test_a_clean_stop_leaves_nothing_running_and_a_second_start_goes_on(new_stack: Stack) -> None:
     new_stack.start()
-    pids = [new_stack.pid(name) for name in ("custodian", "watcher", "media", "sip", "web")]
+    pids = [new_stack.pid(name) for name in ("custodian", "watcher", "media-0", "sip", "web")]
     assert new_stack.stop() == 0
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
     new_stack.start()

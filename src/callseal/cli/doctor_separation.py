@@ -1,6 +1,7 @@
 """`callseal doctor`, who may read what: modes of folders and keys; whether each daemon is shut in and has its own user."""
 
 import json
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,11 +52,28 @@ def examine_separation(config: Config) -> Iterator[Finding]:
             "use the systemd units, which give each daemon its own user",
         )  # fmt: skip
     users: dict[str, list[str]] = {}
-    for name, pid in running(config):
-        users.setdefault(status(pid, "Uid").split("\t")[0], []).append(name)
+    found = list(running(config))
+    for name, pid in found:
+        of_user = users.setdefault(status(pid, "Uid").split("\t")[0], [])
+        if (program := name.partition("-")[0]) not in of_user:  # the media workers are one user's
+            of_user.append(program)
         if version and status(pid, "NoNewPrivs") != "1":
             yield Finding(f"daemon {name}", Verdict.BAD, "runs, but is not shut in", "stop it and start it with callseal up")
     yield from _compare_users(config, users)
+    yield from _check_workers(config, [name for name, _pid in found])
+
+
+def _check_workers(config: Config, names: list[str]) -> Iterator[Finding]:
+    """Whether each media worker runs that signalling counts on, on a core of its own."""
+    workers, cores = config.media.workers, len(os.sched_getaffinity(0))
+    if workers > cores:
+        fix = f"set media.workers to at most {cores}"
+        yield Finding("media workers", Verdict.CARE, f"{workers} share {cores} cores", fix)
+    elif workers > 1:
+        yield Finding("media workers", Verdict.GOOD, f"{workers}, each on one of {cores} cores")
+    for name in set(config.media_names) - set(names) if "sip" in names else ():
+        fix = f"systemctl enable --now callseal-media@{name.partition('-')[2]}, or see logs/{name}.log"
+        yield Finding(name, Verdict.BAD, "does not run: no call is placed on it", fix)
 
 
 def _compare_users(config: Config, users: dict[str, list[str]]) -> Iterator[Finding]:
@@ -88,9 +106,17 @@ def running(config: Config) -> Iterator[tuple[str, int]]:
             words = path.read_bytes().split(b"\0")
         except OSError:
             continue
-        name = words[3].decode(errors="replace") if words[1:3] == [b"-m", b"callseal.daemons"] and len(words) > 3 else ""
+        name = _name_of([word.decode(errors="replace") for word in words])
         if name and _runs_in(int(path.parent.name), config.run / f"{name}.address"):
             yield name, int(path.parent.name)
+
+
+def _name_of(words: list[str]) -> str:
+    """Which daemon a command line starts, as its address is named; empty for none."""
+    if words[1:3] != ["-m", "callseal.daemons"] or len(words) < 4:
+        return ""
+    worker = words[words.index("--worker") + 1] if "--worker" in words[:-1] else "0"
+    return f"media-{worker}" if words[3] == "media" else words[3]
 
 
 def _runs_in(pid: int, address: Path) -> bool:

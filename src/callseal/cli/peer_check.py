@@ -1,6 +1,7 @@
 """`callseal peer check`: wait for one test call, and say in plain words what is right and wrong with it, and what cures it.
 
-All of it is read from the events of `sip` and `media`, which hold no personal data; what is judged stands in `flows.peer_report`.
+All of it is read from the events of `sip` and of each media worker, which hold no personal data; what is judged stands in
+`flows.peer_report`.
 """
 
 import json
@@ -19,7 +20,6 @@ from callseal.errors import NotFound, Unavailable
 from callseal.flows.peer_report import Line, PeerReport, Verdict
 from callseal.store.events import EventReader, list_event_files
 
-SOURCES = ("sip", "media-0")
 EVERY_SECONDS = 0.2
 EVENTS_AT_ONCE = 1000
 PAST_FILES = 8
@@ -42,7 +42,7 @@ def check(
     if not (config.run / "sip.address").exists():
         raise Unavailable(f"no recorder runs in {config.data}: start `callseal up`")
     report = PeerReport(read_peer(path), time.time() - since)
-    readers = [_reader(config.data / "events", source, since) for source in SOURCES]
+    readers = [_reader(config.data / "events", source, since) for source in ("sip", *config.media_names)]
     if not as_json:
         console.print(f"Waiting for one call of [bold]{name}[/] ({report.peer.kind}); place it now …")
     until, shown = time.monotonic() + wait, 0

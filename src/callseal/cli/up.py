@@ -79,6 +79,8 @@ async def _supervise(config: Config, settled: Path, trial_seconds: int) -> int:
 def _tell_ready(config: Config) -> None:
     sip = (config.run / "sip.address").read_text(encoding="utf-8").strip()
     console.print(f"[green]✓[/] SIP over TLS for your phone system at {sip}")
+    if config.media.workers > 1:
+        console.print(f"[green]✓[/] Voice sealed by {', '.join(config.media_names)}")
     console.print(f"[green]✓[/] Console at {_console(config)}")
     if config.private.enabled:
         _tell_private(config)

@@ -17,6 +17,7 @@ from callseal.errors import ConfigError
 T = TypeVar("T")
 _ADDRESS = re.compile(r"[^\s@<>,]{1,64}@[^\s@<>,]{1,190}")
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
+MAX_WORKERS = 64
 
 
 @dataclass(frozen=True)
@@ -32,13 +33,21 @@ class Sip:
 
 @dataclass(frozen=True)
 class Media:
-    """Where SRTP arrives. Port 0 lets the system choose even ports; otherwise `first_port` to `last_port` are used."""
+    """Where SRTP arrives. Port 0 lets the system choose even ports; otherwise `first_port` to `last_port` are used.
+
+    `workers` processes share the calls, each on a core of its own where there are as many cores.
+    """
 
     host: str = "127.0.0.1"
     first_port: int = 0
     last_port: int = 0
     workers: int = 1
     spool_segment_bytes: int = 64 << 20
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError."""
+        if not 1 <= self.workers <= MAX_WORKERS:
+            raise ConfigError(f"media.workers: expected 1 to {MAX_WORKERS}, got {self.workers}")
 
 
 @dataclass(frozen=True)
@@ -166,6 +175,11 @@ class Config:
     def custodian_socket(self) -> Path:
         """Where the custodian listens."""
         return self.run / "custodian.sock"
+
+    @property
+    def media_names(self) -> tuple[str, ...]:
+        """The media workers, by number: of their processes, spools and events."""
+        return tuple(f"media-{worker}" for worker in range(self.media.workers))
 
     def media_socket(self, worker: int) -> Path:
         """Where a media worker takes its orders."""

@@ -25,8 +25,9 @@ from callseal.config.folders import users_of
 from callseal.config.settings import Config
 from callseal.daemons.lifecycle import Lifecycle, start
 from callseal.daemons.media_account import MediaAccount
+from callseal.daemons.process import pin_to_core
 from callseal.daemons.sealing_cards import SealingCards
-from callseal.errors import CallsealError, LimitExceeded, RequestError, Unavailable
+from callseal.errors import CallsealError, ConfigError, LimitExceeded, RequestError, Unavailable
 from callseal.flows.record import FLUSH_MS, Recorder
 from callseal.flows.recording import MAX_STREAMS, Recording, VoiceStream, encode_meta
 from callseal.model.clock import parse_time
@@ -34,7 +35,7 @@ from callseal.model.ids import RecordingId, parse_recording_id
 from callseal.model.message import Message
 from callseal.net.clear_source import ClearFrom, ClearSource, open_locked_pair
 from callseal.net.control_server import ControlServer
-from callseal.net.udp_batch import PortPair, UdpBatch, open_pair
+from callseal.net.udp_batch import PortPair, Share, UdpBatch, open_pair
 from callseal.store.events import EventWriter, read_events
 from callseal.store.memory_log import MemoryLog
 from callseal.store.spool import SpoolWriter
@@ -58,25 +59,27 @@ class MediaDaemon:
     """One worker: sockets, recorder, spool, events."""
 
     def __init__(
-        self, config: Config, source: str, instance: str, events: EventWriter, memory: MemoryLog, memory_locked: bool = False
+        self, config: Config, worker: int, instance: str, events: EventWriter, memory: MemoryLog, memory_locked: bool = False
     ) -> None:
-        self._config, self._source, self.instance, self._events = config, source, instance, events
+        self._config, self._source, self.instance, self._events = config, config.media_names[worker], instance, events
+        self._share = Share(worker, config.media.workers)
         self._log = structlog.get_logger()
         self._loop = asyncio.get_running_loop()
-        self.spool = SpoolWriter(config.data / "spool" / source, instance, config.media.spool_segment_bytes, self._on_durable)
+        spool = config.data / "spool" / self._source
+        self.spool = SpoolWriter(spool, instance, config.media.spool_segment_bytes, self._on_durable)
         cards = SealingCards(config.data / "cards", config.data / "log" / "log.vkey", self.note)
         self.recorder = Recorder(self.spool, self.note, cards.choose, instance)
         self.server = ControlServer(
-            config.media_socket(0), self.handle, self._on_gone, users_of(config.data / "events" / "sip")
+            config.media_socket(worker), self.handle, self._on_gone, users_of(config.data / "events" / "sip")
         )
-        self.account = MediaAccount(config.run, source, self.recorder, self.spool, memory_locked)
+        self.account = MediaAccount(config.run, self._source, self.recorder, self.spool, memory_locked)
         self._udp = UdpBatch()
         self._pairs: dict[int, PortPair] = {}
         self._clear: dict[int, ClearSource] = {}
         """Streams in the clear, by exception: each takes one source of its network only."""
         self._sockets: list[tuple[int, int]] = []
         self._rtcp_sockets: list[tuple[int, int]] = []
-        self._before = _last_life(config, source, events.last)
+        self._before = _last_life(config, self._source, events.last)
         self._memory = memory
         self._wakes = 0
         self._late_ms: deque[int] = deque(maxlen=3000)
@@ -271,8 +274,8 @@ class MediaDaemon:
         ports = range(media.first_port + media.first_port % 2, media.last_port, 2) if media.first_port else None
         host, port = str(stream.get("host") or media.host), int(stream.get("port") or 0)
         if stream.get("clear") is None:
-            return open_pair(host, port, ports)
-        allowed, pair = ClearFrom.read(stream["clear"]), open_locked_pair(host, port, ports)
+            return open_pair(host, port, ports, self._share)
+        allowed, pair = ClearFrom.read(stream["clear"]), open_locked_pair(host, port, ports, self._share)
         try:
             self._clear[number] = ClearSource(pair, allowed)
         except Unavailable:
@@ -330,11 +333,11 @@ def _last_life(config: Config, source: str, last: int) -> dict[str, tuple[int, i
     return found
 
 
-async def serve(lifecycle: Lifecycle) -> int:
+async def serve(lifecycle: Lifecycle, worker: int) -> int:
     """Work until told to stop."""
-    config, source, instance = lifecycle.config, "media-0", os.urandom(8).hex()
+    config, source, instance = lifecycle.config, lifecycle.name, os.urandom(8).hex()
     with EventWriter(config.data / "events", source) as events:
-        daemon = MediaDaemon(config, source, instance, events, lifecycle.open_memory(), lifecycle.memory_locked)
+        daemon = MediaDaemon(config, worker, instance, events, lifecycle.open_memory(), lifecycle.memory_locked)
         lifecycle.confine(
             read=[config.data / "cards", config.data / "log"],
             write=[config.data / "spool" / source, config.data / "events" / source, config.run],
@@ -342,7 +345,7 @@ async def serve(lifecycle: Lifecycle) -> int:
         daemon.spool.start()
         await daemon.server.start()
         daemon.note("WorkerStarted", None, {"instance": instance, "pid": os.getpid()})
-        lifecycle.ready(str(config.media_socket(0)))
+        lifecycle.ready(str(config.media_socket(worker)))
         await daemon.run(lifecycle.stopping)
         await daemon.server.close()
         daemon.note("WorkerStopped", None, {"instance": instance, "pid": os.getpid()})
@@ -352,9 +355,13 @@ async def serve(lifecycle: Lifecycle) -> int:
     return 0
 
 
-def run(config: Config) -> int:
-    """Run the media worker to its end; returns its exit code."""
-    lifecycle = start("media", config)
+def run(config: Config, worker: int = 0) -> int:
+    """Run a media worker to its end; returns its exit code. Raises ConfigError for one that the settings do not have."""
+    if not 0 <= worker < config.media.workers:
+        raise ConfigError(f"--worker: expected 0 to {config.media.workers - 1} (media.workers), got {worker}")
+    lifecycle = start(config.media_names[worker], config)
+    if (core := pin_to_core(worker, config.media.workers)) is not None:
+        lifecycle.log.info("pinned", core=core)
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return lifecycle.run(lambda: serve(lifecycle))
+    return lifecycle.run(lambda: serve(lifecycle, worker))

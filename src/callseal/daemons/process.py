@@ -1,6 +1,6 @@
-"""What the kernel is asked to keep for a process that holds secrets: no core dump, no tracing, no swap, no orphan.
+"""What the kernel is asked to keep for a process that holds secrets: no core dump, no tracing, no swap, no orphan; and a core.
 
-Source: prctl(2), mlockall(2), setrlimit(2).
+Source: prctl(2), mlockall(2), setrlimit(2), sched_setaffinity(2).
 """
 
 import ctypes
@@ -37,3 +37,16 @@ def lock_memory() -> bool:
 def die_with_parent() -> None:
     """Ask for SIGTERM when the supervisor is gone, so that nothing runs unwatched."""
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
+def pin_to_core(number: int, of: int) -> int | None:
+    """Keep this process, and threads that it begins later, on one core: the last `of` cores are shared out by `number` from 0.
+
+    Returns the core; None where the process is the only one or there are fewer cores: it is left to the kernel then.
+    """
+    cores = sorted(os.sched_getaffinity(0))
+    if of < 2 or len(cores) < of:
+        return None
+    core = cores[len(cores) - of + number]
+    os.sched_setaffinity(0, {core})
+    return core

@@ -1,10 +1,10 @@
-"""The signalling daemon: wires the SIP rules to TLS connections, the media worker and the event file.
+"""The signalling daemon: wires the SIP rules to TLS connections, the media workers and the event file.
 
 1. A peer's message goes to the recorder; its outputs are carried out in order.
-2. Media orders of one recording go out one after another; their replies go back to the recorder.
+2. A new recording goes to the least loaded media worker; its orders go there one after another, their replies to the recorder.
 3. Reports become numbered events, made durable together once a second.
 4. On the control socket the operator asks for a drain, and how it stands (`sip_control`).
-5. When the media worker has been restarted, every live recording is opened again as its next part.
+5. When a media worker has been restarted, every live recording of its own is opened again as its next part.
 6. What changed in a dialog is kept in memory that outlives this process before anything is answered; its successor takes it up.
 
 The custodian and the database are not needed here. Personal data goes to media only, inside `meta`.
@@ -27,7 +27,7 @@ from callseal.daemons.peer_watch import PeerWatch
 from callseal.daemons.sip_control import SipControl
 from callseal.errors import CallsealError, ConfigError, InternalError, LimitExceeded, Unavailable
 from callseal.net.exceptions import SignedExceptions
-from callseal.net.media_client import MediaClient
+from callseal.net.media_pool import MediaPool
 from callseal.net.sip_server import Limits, Message, SipServer
 from callseal.net.tls import PeerBook
 from callseal.sip.exchange import CloseMedia, Connection, OpenMedia, Output, Report, Send, UpdateMedia, UpdateMeta
@@ -60,7 +60,7 @@ class SipDaemon:
         self._peer_watch = PeerWatch(config.data / "tls", config.data / "peers", self.report)
         limits = Limits(connections=config.sip.max_connections)
         self.server = SipServer(book, limits, self._on_message, self._on_refused, self._owner_of)
-        self.media = MediaClient(config.media_socket(0), self._on_media)
+        self.media = MediaPool(config, self._on_media)
         self.control = SipControl(config, self._recorder, self.report)
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, deque[Order]] = {}
@@ -133,6 +133,8 @@ class SipDaemon:
             except InternalError as error:
                 self._log.error("dialog not taken up", why=str(error))
                 self._memory.remove(key)
+        for dialog in self._recorder.sessions.dialogs.all():
+            self.media.place(dialog.recording, dialog.worker, len(dialog.ports))
         if live := len(self._recorder.sessions.dialogs):
             self._log.warning("dialogs taken up", dialogs=live)
 
@@ -181,33 +183,32 @@ class SipDaemon:
         try:
             match output:
                 case OpenMedia():
-                    reply = await self.media.request("media.open", **output.request)
-                    self._media_answered(output.recording, reply)
+                    self._media_answered(output.recording, *await self.media.open(output.recording, output.request))
                 case UpdateMedia():
-                    reply = await self.media.request("media.update", recording=output.recording, streams=output.streams)
-                    self._media_answered(output.recording, reply)
+                    self._media_answered(output.recording, *await self.media.update(output.recording, output.streams))
                 case UpdateMeta():
-                    await self.media.request("media.meta", recording=output.recording, meta=output.meta)
+                    await self.media.tell_meta(output.recording, output.meta)
                 case CloseMedia():
-                    await self.media.request("media.close", recording=output.recording, reason=output.reason)
+                    await self.media.close(output.recording, output.reason)
         except CallsealError as error:
             self._log.warning("media refused", order=type(output).__name__, recording=output.recording, why=str(error))
             if isinstance(output, OpenMedia | UpdateMedia):
                 self._carry_out(self._recorder.media_failed(output.recording, datetime.now(UTC)))
 
-    def _media_answered(self, recording: str, reply: dict[str, Any]) -> None:
+    def _media_answered(self, recording: str, worker: int, reply: dict[str, Any]) -> None:
         ports = reply.get("ports")
         if not isinstance(ports, list) or not all(isinstance(port, int) for port in ports):
             raise InternalError("media: expected ports in the reply")
-        self._carry_out(self._recorder.media_answered(recording, ports, datetime.now(UTC)))
+        self._carry_out(self._recorder.media_answered(recording, ports, datetime.now(UTC), worker))
 
-    async def _on_media(self) -> None:
-        """The line to media stands (again): say what goes on, and open again what it no longer knows. Where this fails, the line
-        is tried again."""
-        live = [dialog.recording for dialog in self._recorder.sessions.dialogs.all()]
+    async def _on_media(self, worker: int) -> None:
+        """The line to a worker stands (again): say what goes on of what it had, and open again what it no longer knows. Where
+        this fails, the line is tried again."""
+        recordings = [dialog.recording for dialog in self._recorder.sessions.dialogs.all()]
+        live = [recording for recording in recordings if self.media.worker_of(recording) == worker]
         if not live:
             return
-        status = await self.media.request("media.status")
+        status = await self.media.status(worker)
         known = {entry.get("recording") for entry in status.get("recordings", [])}
         for recording in live:
             if (order := self._recorder.attach(recording, recording in known)) is not None:
@@ -248,11 +249,10 @@ class SipDaemon:
             dialogs = self._recorder.sessions.dialogs.all()
             if all(self.server.has_peer(peer) for peer in {dialog.peer for dialog in dialogs}):
                 continue
-            try:
-                status = await self.media.request("media.status")
-            except CallsealError:
-                continue
-            packets = {entry["recording"]: [s.get("packets") for s in entry.get("streams", [])] for entry in status["recordings"]}
+            statuses = await self.media.statuses()
+            dialogs = [dialog for dialog in dialogs if self.media.worker_of(dialog.recording) in statuses]
+            entries = [entry for status in statuses.values() for entry in status["recordings"]]
+            packets = {entry["recording"]: [stream.get("packets") for stream in entry.get("streams", [])] for entry in entries}
             lost, over = self._signalling.step(dialogs, packets, self.server.has_peer, asyncio.get_running_loop().time())
             peers = {dialog.recording: dialog.peer for dialog in dialogs}
             for recording in lost:
@@ -286,7 +286,7 @@ async def serve(lifecycle: Lifecycle) -> int:
         await daemon.control.start()
         daemon.start_tasks()
         with suppress(TimeoutError):
-            await asyncio.wait_for(daemon.media.connected.wait(), 5)
+            await asyncio.wait_for(daemon.media.wait_connected(), 5)
         host, port = daemon.server.address
         lifecycle.ready(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         await lifecycle.stopping.wait()

@@ -1,7 +1,8 @@
 """The supervisor: starts every daemon in order, waits until each is ready, restarts what dies, stops all cleanly.
 
-It reads no key and no recording; it is the parent, so that nothing outlives it (PR_SET_PDEATHSIG). For `sip` and `media` it holds
-memory files open, which it never reads: what a killed one left there (dialogs, replay state) its successor takes up.
+It reads no key and no recording; it is the parent, so that nothing outlives it (PR_SET_PDEATHSIG). For `sip` and for each media
+worker it holds memory files open, which it never reads: what a killed one left there (dialogs, replay state), its successor takes
+up.
 Invariants: one supervisor for each data folder (flock); a daemon that dies is restarted with a growing pause, for ever;
 stopping is in reverse order, and a daemon that does not end in time is killed.
 """
@@ -33,16 +34,15 @@ STOP_SECONDS = 10.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 10.0
 START_TRIES = 3
-REMEMBERED = ("sip", "media")
 _THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def order_of(config: Config) -> tuple[str, ...]:
-    """The daemons of this installation, in the order in which they start."""
+def order_of(config: Config) -> tuple[tuple[str, ...], ...]:
+    """The daemons of this installation, in the order in which they start; those of one row start together."""
     private = config.private
-    witness = ("witness",) if private.enabled and private.witness == "local" else ()
-    turn = ("turn",) if private.enabled and not private.turn_urls and find_coturn() else ()
-    return ("custodian", *witness, "watcher", "media", "sip", *turn, "web")
+    witness = [("witness",)] if private.enabled and private.witness == "local" else []
+    turn = [("turn",)] if private.enabled and not private.turn_urls and find_coturn() else []
+    return (("custodian",), *witness, ("watcher",), config.media_names, ("sip",), *turn, ("web",))
 
 
 @dataclass
@@ -78,8 +78,9 @@ class Supervisor:
         self._config = config
         self._config_file = config_file
         self._tell = tell
-        self._children = {name: Child(name) for name in order_of(config)}
-        self._kept = {name: make_memory_files(name) for name in REMEMBERED}
+        self._rows = order_of(config)
+        self._children = {name: Child(name) for row in self._rows for name in row}
+        self._kept = {name: make_memory_files(name) for name in ("sip", *config.media_names)}
         self.stopping = asyncio.Event()
 
     def pid(self, name: str) -> int | None:
@@ -95,9 +96,10 @@ class Supervisor:
             loop.add_signal_handler(number, self.stopping.set)
         keepers: list[asyncio.Task[None]] = []
         try:
-            for child in self._children.values():
-                keepers.append(asyncio.create_task(self._keep(child)))
-                if not await self._wait_ready(child):
+            for row in self._rows:
+                children = [self._children[name] for name in row]
+                keepers += [asyncio.create_task(self._keep(child)) for child in children]
+                if not all([await self._wait_ready(child) for child in children]):
                     break
             if not self.stopping.is_set() and on_ready is not None:
                 on_ready()
@@ -154,7 +156,7 @@ class Supervisor:
         with self._log_path(child).open("ab") as log:
             try:
                 child.process = await asyncio.create_subprocess_exec(
-                    sys.executable, "-m", "callseal.daemons", child.name, "--config", str(self._config_file),
+                    sys.executable, "-m", "callseal.daemons", *_program_of(child.name), "--config", str(self._config_file),
                     stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, env=environment,
                     pass_fds=(sender, *kept), start_new_session=True,
                 )  # fmt: skip
@@ -213,6 +215,12 @@ class Supervisor:
             for name, child in self._children.items()
         }
         write_atomic(self._config.run / "supervisor.json", json.dumps(state).encode())
+
+
+def _program_of(name: str) -> list[str]:
+    """How a daemon is named on its command line: `media-1` is worker 1 of `media`."""
+    program, _, worker = name.partition("-")
+    return [program, "--worker", worker] if worker else [program]
 
 
 def _describe(code: int) -> str:

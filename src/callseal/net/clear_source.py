@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from callseal.errors import RequestError, Unavailable
-from callseal.net.udp_batch import LONGEST_BYTES, ROW_BYTES, Chunk, PortPair, open_pair
+from callseal.net.udp_batch import LONGEST_BYTES, ROW_BYTES, Chunk, PortPair, Share, open_pair
 
 TAKEN_AT_ONCE = 1024
 INTERFACE_NAME_BYTES = 16
@@ -49,9 +49,9 @@ class ClearFrom:
         return cls(network, interface)
 
 
-def open_locked_pair(host: str, port: int, ports: range | None) -> PortPair:
+def open_locked_pair(host: str, port: int, ports: range | None, share: Share) -> PortPair:
     """A pair bound to its port by number, so that letting go of a source does not let go of the port. Raises Unavailable."""
-    found = open_pair(host, port, ports)
+    found = open_pair(host, port, ports, share)
     number = found.port
     found.close()
     return open_pair(host, number)

@@ -2,6 +2,7 @@
 
 docs/architecture.md, "Media control". Invariants: a request is answered, refused or failed within its time; requests that
 wait are limited; when the line breaks every waiting request fails with Unavailable, and the line is tried again for ever.
+`is_late` says that the worker owes a reply whose time has passed.
 """
 
 import asyncio
@@ -24,7 +25,7 @@ class MediaClient:
     """One worker's control connection. `on_connected` runs each time that it stands; where it raises, the line is made anew."""
 
     def __init__(self, path: Path, on_connected: Callable[[], Awaitable[None]], timeout_seconds: float = 2.0) -> None:
-        self._path = path
+        self._path, self.name = path, path.stem
         self._worker_folder = path.parent.parent / "events" / path.stem
         self._on_connected = on_connected
         self._timeout_seconds = timeout_seconds
@@ -32,6 +33,7 @@ class MediaClient:
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._last_id = 0
         self.connected = asyncio.Event()
+        self.is_late = False
 
     async def run(self) -> None:
         """Keep the line until cancelled."""
@@ -48,7 +50,7 @@ class MediaClient:
                 await asyncio.sleep(LONGEST_PAUSE_SECONDS)
                 continue
             pause = FIRST_PAUSE_SECONDS
-            self._writer = writer
+            self._writer, self.is_late = writer, False
             reading = asyncio.create_task(self._read(reader))
             try:
                 await self._on_connected()
@@ -63,33 +65,39 @@ class MediaClient:
                     await writer.wait_closed()
 
     async def request(self, kind: str, **fields: Any) -> dict[str, Any]:
-        """Send a request and return its reply. Raises what the worker refuses with, or Unavailable where it is away or slow.
+        """Send a request and return its reply. Raises what the worker refuses with, or Unavailable where it is away or slow."""
+        reply = await self.exchange(kind, **fields)
+        raise_refusal(reply)
+        return reply
+
+    async def exchange(self, kind: str, **fields: Any) -> dict[str, Any]:
+        """Send a request and return its reply, be it a refusal. Raises Unavailable where the worker is away or slow.
 
         The bytes are written before the first wait, so that requests made in order arrive in order.
         """
         if self._writer is None or self._writer.is_closing():
-            raise Unavailable("media: not connected")
+            raise Unavailable(f"{self.name}: not connected")
         if len(self._waiting) >= WAITING_LIMIT:
-            raise Unavailable(f"media: {WAITING_LIMIT} requests wait already")
+            raise Unavailable(f"{self.name}: {WAITING_LIMIT} requests wait already")
         self._last_id += 1
         number = self._last_id
         data = encode_message({"type": kind, "id": number, **fields})
         answer = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._writer.write(data)
         try:
-            reply: dict[str, Any] = await asyncio.wait_for(answer, self._timeout_seconds)
+            return await asyncio.wait_for(answer, self._timeout_seconds)
         except TimeoutError as error:
-            raise Unavailable(f"media: no reply to {kind} within {self._timeout_seconds} s") from error
+            self.is_late = True
+            raise Unavailable(f"{self.name}: no reply to {kind} within {self._timeout_seconds} s") from error
         finally:
             self._waiting.pop(number, None)
-        raise_refusal(reply)
-        return reply
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         decoder = MessageDecoder()
         with suppress(OSError, PeerError, LimitExceeded):
             while data := await reader.read(READ_BYTES):
                 for reply in decoder.feed(data):
+                    self.is_late = False
                     number = reply.get("id")
                     answer = self._waiting.get(number) if isinstance(number, int) else None
                     if answer is not None and not answer.done():
@@ -104,4 +112,4 @@ class MediaClient:
         self._writer = None
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(Unavailable("media: the line broke"))
+                answer.set_exception(Unavailable(f"{self.name}: the line broke"))

@@ -118,17 +118,33 @@ class PortPair:
         self.rtcp.close()
 
 
-def open_pair(host: str, port: int = 0, ports: range | None = None) -> PortPair:
-    """Bind a pair on `port`, or on a free one of `ports` (even), or on any free even one. Raises Unavailable."""
-    candidates: Iterable[int] = (port,) if port else ports if ports is not None else (0,) * PORT_TRIES
+class Share(NamedTuple):
+    """Which pairs a worker chooses from: every `of`-th, so that none takes what another's calls will want back."""
+
+    number: int = 0
+    of: int = 1
+
+    def has(self, port: int) -> bool:
+        """Whether an even port is in it."""
+        return port // 2 % self.of == self.number
+
+
+WHOLE = Share()
+
+
+def open_pair(host: str, port: int = 0, ports: range | None = None, share: Share = WHOLE) -> PortPair:
+    """Bind a pair on `port`, or on a free one of `ports` (even), or on any free even one of the share. Raises Unavailable."""
+    chosen = (0,) * (PORT_TRIES * share.of) if ports is None else filter(share.has, ports)
+    candidates: Iterable[int] = (port,) if port else chosen
     for candidate in candidates:
         with suppress(OSError):
             rtp = _bind(host, candidate)
-            if rtp.getsockname()[1] % 2:
+            found = rtp.getsockname()[1]
+            if found % 2 or not (port or share.has(found)):
                 rtp.close()
                 continue
             try:
-                return PortPair(rtp, _bind(host, rtp.getsockname()[1] + 1))
+                return PortPair(rtp, _bind(host, found + 1))
             except OSError:
                 rtp.close()
     raise Unavailable(f"ports: expected a free pair, got none{f' at {port}' if port else ''}")

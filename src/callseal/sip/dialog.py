@@ -58,10 +58,10 @@ TRANSITIONS: dict[tuple[State, Trigger], State] = {
 class Dialog:
     """One recording session: its names, its offer as answered, and what is waited for.
 
-    `ports` are the media ports in the order of `plan.streams`; `pending` is a request that waits for media, with the plan that it
-    asks for; `unacked` is a 2xx to send again until ACK comes (section 13.3.1.4); `late` says that our own offer waits for its
-    answer. `quiet` labels and `is_held` are pauses told by metadata and by INFO, beside those of the SDP in the plan;
-    `told_paused` is what media was told last; `orders` counts what media was asked and has not answered.
+    `ports` are the ports of media worker `worker`, in the order of `plan.streams`; `pending` is a request that waits for media,
+    with the plan that it asks for; `unacked` is a 2xx to send again until ACK comes (section 13.3.1.4); `late` says that our own
+    offer waits for its answer. `quiet` labels and `is_held` are pauses told by metadata and by INFO, beside those of the SDP in
+    the plan; `told_paused` is what media was told last; `orders` counts what media was asked and has not answered.
     """
 
     call_id: str
@@ -81,6 +81,7 @@ class Dialog:
     part: int = 0
     version: int = 1
     ports: list[int] = field(default_factory=list)
+    worker: int = 0
     answer: bytes = field(default=b"", repr=False)
     pending: Exchange | None = None
     next_plan: Plan | None = None

@@ -49,9 +49,9 @@ class Recorder:
         exchange = Exchange(connection, message, self._transactions.begin(connection.peer.name, message, now), now)
         return self._check(exchange) or self._dispatch(exchange)
 
-    def media_answered(self, recording: str, ports: list[int], now: datetime) -> list[Output]:
-        """Media has opened or changed a recording; `ports` stand in the order of its streams."""
-        return self._sessions.media_answered(recording, ports, now)
+    def media_answered(self, recording: str, ports: list[int], now: datetime, worker: int = 0) -> list[Output]:
+        """A media worker has opened or changed a recording; `ports` stand in the order of its streams."""
+        return self._sessions.media_answered(recording, ports, now, worker)
 
     def media_failed(self, recording: str, now: datetime) -> list[Output]:
         """Media could not do what was asked, or is away."""

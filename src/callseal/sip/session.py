@@ -189,12 +189,12 @@ class Sessions:
         odd = notice.notice_offer(answer, dialog.metadata) - {"direction-other"}
         return [self._update(dialog), *tell_changes(dialog, before), *tell_oddities(dialog, odd)]
 
-    def media_answered(self, recording: str, ports: list[int], now: datetime) -> list[Output]:
+    def media_answered(self, recording: str, ports: list[int], now: datetime, worker: int = 0) -> list[Output]:
         """Media has it: answer what waits, once the newest of what it was asked is done."""
         dialog = self.dialogs.recorded_as(recording)
         if dialog is None:
             return []
-        dialog.ports = list(ports)
+        dialog.ports, dialog.worker = list(ports), worker
         dialog.orders = max(0, dialog.orders - 1)
         if dialog.orders or dialog.pending is None:
             return []
