@@ -187,6 +187,7 @@ class Rig:
         return connection
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
+        self.daemon.events.flush()
         found = read_events(self.config.data / "events", "sip", 0, 100_000)
         return [event for event in found if kind is None or event["type"] == kind]
 
@@ -228,6 +229,7 @@ async def running(
             for connection in rig.connections:
                 await connection.close()
             await daemon.close()
+            daemon.events.close()
             for worker in media if start_media else ():
                 await worker.stop()
 

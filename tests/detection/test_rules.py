@@ -151,6 +151,11 @@ def test_what_only_looks_like_the_fault_is_not_found(kind: str) -> None:
     assert list(rule_of(kind)(MORE_NEGATIVES[kind])) == []
 
 
+def test_events_that_found_no_room_are_told_of_with_their_count() -> None:
+    (finding,) = rule_of("events_missing")(of(seen("EventsDropped", count=17)))
+    assert finding.severity == "critical" and finding.text.startswith("17 events of media-0 found no room")
+
+
 def test_an_idle_worker_may_be_silent() -> None:
     (account,) = worker(1200, 60_000).workers
     assert list(rule_of("worker_silent")(View(now=NOW, workers=(replace(account, recordings=()),)))) == []

@@ -52,6 +52,7 @@ async def signalling(worker: MediaRig, host: str) -> AsyncIterator[sip_rig.Rig]:
             for connection in running.connections:
                 await connection.close()
             await daemon.close()
+            daemon.events.close()
 
 
 class Voice(Sender):

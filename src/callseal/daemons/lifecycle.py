@@ -21,6 +21,7 @@ from callseal.config.folders import is_shared
 from callseal.config.settings import Config
 from callseal.daemons.landlock import restrict
 from callseal.daemons.log import set_up_log
+from callseal.daemons.log_writer import LogWriter
 from callseal.daemons.process import die_with_parent, forbid_dumps, lock_memory
 from callseal.store.files import make_folder, write_atomic
 from callseal.store.memory_log import MemoryLog, make_memory_files
@@ -35,8 +36,9 @@ _SYSTEM = ("/usr", "/lib", "/lib64", "/etc", "/proc", "/sys/devices/system/cpu",
 class Lifecycle:
     """One daemon's life. `stopping` is set when it should end; `landlock` is the ABI that holds it, 0 for none."""
 
-    def __init__(self, name: str, config: Config) -> None:
+    def __init__(self, name: str, config: Config, log_writer: LogWriter | None = None) -> None:
         self.name = name
+        self._log_writer = log_writer
         self.config = config
         self.stopping = asyncio.Event()
         self.landlock = 0
@@ -59,6 +61,8 @@ class Lifecycle:
         system = [*_SYSTEM, sys.prefix, sys.base_prefix, str(Path(callseal.__file__).parent.parent)]
         readable = [*(Path(path) for path in system if Path(path).exists()), *(path for path in read if path.exists())]
         self.landlock = restrict(readable, [*write, Path("/dev/null")], listen=listen, connect=connect, connect_port=connect_port)
+        if self._log_writer is not None:
+            self._log_writer.start()
         self.log.info("confined", landlock=self.landlock, memory_locked=self.memory_locked)
 
     def open_memory(self) -> MemoryLog:
@@ -76,7 +80,10 @@ class Lifecycle:
 
     def ready(self, address: str) -> None:
         """Publish where this daemon is reached (`host:port` or a socket's path) in `run/NAME.address`, and say READY."""
-        write_atomic(self.config.run / f"{self.name}.address", f"{address}\n".encode())
+        try:
+            write_atomic(self.config.run / f"{self.name}.address", f"{address}\n".encode())
+        except OSError as error:  # a full disk keeps no recorder from its work
+            self.log.error("address not published", address=address, why=error.strerror)
         if handle := os.environ.pop(READY_FD, ""):
             os.write(int(handle), b"READY\n")
             os.close(int(handle))
@@ -100,12 +107,12 @@ class Lifecycle:
 def start(name: str, config: Config) -> Lifecycle:
     """Begin a daemon: log, no dumps, no swap where allowed, and an end when the supervisor ends."""
     os.umask(0o027 if is_shared(config.run) else 0o077)
-    set_up_log(name, config.log_level)
+    log_writer = set_up_log(name, config.log_level)
     forbid_dumps()
     if READY_FD in os.environ:
         die_with_parent()
     config.run.mkdir(parents=True, exist_ok=True, mode=0o700)
-    lifecycle = Lifecycle(name, config)
+    lifecycle = Lifecycle(name, config, log_writer)
     lifecycle.memory_locked = lock_memory()
     return lifecycle
 

@@ -7,9 +7,11 @@ import logging
 import re
 import sys
 from collections.abc import MutableMapping
-from typing import Any
+from typing import Any, TextIO, cast
 
 import structlog
+
+from callseal.daemons.log_writer import LogWriter
 
 _DIGITS = re.compile(r"(?<![0-9A-Fa-f])(?:\+?\d[ .\-()]{0,2}){7,}(?![0-9A-Fa-f])")
 _PLAIN = frozenset({"timestamp", "level", "daemon", "pid", "instance", "recording"})
@@ -23,8 +25,9 @@ def mask_digits(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> 
     return event
 
 
-def set_up_log(daemon: str, level: str) -> None:
+def set_up_log(daemon: str, level: str) -> LogWriter:
     """Write JSON lines to stderr for this process; the standard library's loggers go the same way."""
+    writer = LogWriter(sys.stderr)
     number = getattr(logging, level.upper(), logging.INFO)
     chain: list[Any] = [
         structlog.contextvars.merge_contextvars,
@@ -36,11 +39,11 @@ def set_up_log(daemon: str, level: str) -> None:
     structlog.configure(
         processors=[*chain, structlog.processors.JSONRenderer(ensure_ascii=False)],
         wrapper_class=structlog.make_filtering_bound_logger(number),
-        logger_factory=structlog.WriteLoggerFactory(file=sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, writer)),
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(daemon=daemon)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = logging.StreamHandler(writer)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             processors=[
@@ -51,3 +54,4 @@ def set_up_log(daemon: str, level: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=max(number, logging.WARNING), force=True)
+    return writer

@@ -36,7 +36,8 @@ from callseal.model.message import Message
 from callseal.net.clear_source import ClearFrom, ClearSource, open_locked_pair
 from callseal.net.control_server import ControlServer
 from callseal.net.udp_batch import PortPair, Share, UdpBatch, open_pair
-from callseal.store.events import EventWriter, read_events
+from callseal.store.event_queue import EventQueue
+from callseal.store.events import Event, EventWriter, read_events
 from callseal.store.memory_log import MemoryLog
 from callseal.store.spool import SpoolWriter
 
@@ -61,8 +62,9 @@ class MediaDaemon:
     def __init__(
         self, config: Config, worker: int, instance: str, events: EventWriter, memory: MemoryLog, memory_locked: bool = False
     ) -> None:
-        self._config, self._source, self.instance, self._events = config, config.media_names[worker], instance, events
+        self._config, self._source, self.instance = config, config.media_names[worker], instance
         self._share = Share(worker, config.media.workers)
+        self.events = EventQueue(events, memory)
         self._log = structlog.get_logger()
         self._loop = asyncio.get_running_loop()
         spool = config.data / "spool" / self._source
@@ -72,27 +74,24 @@ class MediaDaemon:
         self.server = ControlServer(
             config.media_socket(worker), self.handle, self._on_gone, users_of(config.data / "events" / "sip")
         )
-        self.account = MediaAccount(config.run, self._source, self.recorder, self.spool, memory_locked)
+        self.account = MediaAccount(config.run, self._source, self.recorder, self.spool, self.events, memory_locked)
         self._udp = UdpBatch()
         self._pairs: dict[int, PortPair] = {}
         self._clear: dict[int, ClearSource] = {}
         """Streams in the clear, by exception: each takes one source of its network only."""
         self._sockets: list[tuple[int, int]] = []
         self._rtcp_sockets: list[tuple[int, int]] = []
-        self._before = _last_life(config, self._source, events.last)
+        self._before = _last_life(config, self._source, events.last, self.events.kept)
         self._memory = memory
         self._wakes = 0
         self._late_ms: deque[int] = deque(maxlen=3000)
-        self._written = 0
-        self._synced = 0
         self._told_disk = False
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def note(self, kind: str, recording: str | None, data: dict[str, Any]) -> None:
-        """Write one event; a full disk never ends a call."""
+        """Note one event; no disk ever holds up a call."""
         try:
-            self._events.write(kind, recording, data, datetime.now(UTC))
-            self._written += 1
+            self.events.put(kind, recording, data, datetime.now(UTC))
         except CallsealError as error:
             self._log.error("event not written", kind=kind, why=str(error))
 
@@ -193,7 +192,9 @@ class MediaDaemon:
         self._list_sockets()
         self._memory.remove(recording.id)
         with suppress(TimeoutError):
-            await asyncio.wait_for(ended.wait(), CLOSE_SECONDS)
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await ended.wait()
+                await self._events_written()
         return {"sealed_through_ms": recording.sealed_through_ms, **counts}
 
     def _remind(self, recording: RecordingId, streams: list[VoiceStream]) -> None:
@@ -241,19 +242,23 @@ class MediaDaemon:
         for recording in list(self.recorder.recordings.values()):
             if recording.connection == 0 and self.recorder.silent_ms(recording, began) > ORPHAN_MS:
                 self._spawn(self._close(recording, "signalling_lost"))
-        if self.spool.failing and not self._told_disk:
-            self.note("DiskLow", None, {"why": "spool"})
-        self._told_disk = self.spool.failing
+        failing = "spool" if self.spool.failing else "events" if self.events.failing else ""
+        if failing and not self._told_disk:
+            self.note("DiskLow", None, {"why": failing})
+        self._told_disk = bool(failing)
+        self.events.tidy()
         self._spawn(self.account.write(datetime.now(UTC), now_ms(), self._wakes, self._late_ms))
-        if self._written != self._synced:
-            self._synced = self._written
-            self._spawn(self._sync_events())
 
-    async def _sync_events(self) -> None:
-        try:
-            await asyncio.to_thread(self._events.sync)
-        except (Unavailable, OSError) as error:
-            self._log.error("events not durable", why=type(error).__name__)
+    async def _events_written(self) -> None:
+        """Everything noted so far stands in the events' file."""
+        written = asyncio.Event()
+
+        def tell() -> None:
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(written.set)
+
+        self.events.then(tell, datetime.now(UTC))
+        await written.wait()
 
     def _spawn(self, work: Any) -> None:
         task = self._loop.create_task(work)
@@ -322,10 +327,10 @@ def _check_streams(request: Message) -> list[dict[str, Any]]:
     return streams
 
 
-def _last_life(config: Config, source: str, last: int) -> dict[str, tuple[int, int]]:
+def _last_life(config: Config, source: str, last: int, kept: list[Event]) -> dict[str, tuple[int, int]]:
     """By recording: its last part and how far it was durable, from this worker's own newest events."""
     found: dict[str, tuple[int, int]] = {}
-    for event in read_events(config.data / "events", source, max(0, last - EVENTS_REREAD), EVENTS_REREAD):
+    for event in [*read_events(config.data / "events", source, max(0, last - EVENTS_REREAD), EVENTS_REREAD), *kept]:
         if event["type"] in ("PartStarted", "Sealed", "PartEnded") and event["recording"]:
             part, through = found.get(event["recording"], (-1, 0))
             data = event["data"]
@@ -343,6 +348,7 @@ async def serve(lifecycle: Lifecycle, worker: int) -> int:
             write=[config.data / "spool" / source, config.data / "events" / source, config.run],
         )
         daemon.spool.start()
+        daemon.events.start()
         await daemon.server.start()
         daemon.note("WorkerStarted", None, {"instance": instance, "pid": os.getpid()})
         lifecycle.ready(str(config.media_socket(worker)))
@@ -351,7 +357,7 @@ async def serve(lifecycle: Lifecycle, worker: int) -> int:
         daemon.note("WorkerStopped", None, {"instance": instance, "pid": os.getpid()})
         daemon.spool.close()
         daemon.account.remove()
-        events.sync()
+        daemon.events.close()
     return 0
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from callseal.flows.record import Recorder
 from callseal.flows.recording import Recording
 from callseal.store.accounts import account_path, write_account
+from callseal.store.event_queue import EventQueue
 from callseal.store.spool import QUEUE_BYTES, SpoolWriter
 
 _COUNTS: Final = ("packets", "lost", "failed", "replayed")
@@ -27,8 +28,10 @@ _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 class MediaAccount:
     """One worker's account. `worker` is its name as a source of events."""
 
-    def __init__(self, run: Path, worker: str, recorder: Recorder, spool: SpoolWriter, memory_locked: bool = False) -> None:
-        self._run, self._worker, self._recorder, self._spool = run, worker, recorder, spool
+    def __init__(
+        self, run: Path, worker: str, recorder: Recorder, spool: SpoolWriter, events: EventQueue, memory_locked: bool
+    ) -> None:
+        self._run, self._worker, self._recorder, self._spool, self._events = run, worker, recorder, spool, events
         self._memory_locked = memory_locked
         self._ended = dict.fromkeys(_COUNTS, 0)
         self._told = dict.fromkeys(_COUNTS, 0)
@@ -66,7 +69,8 @@ class MediaAccount:
             "late_ms_p99": late[len(late) * 99 // 100] if late else 0,
             "streams": int(np.count_nonzero(self._recorder.table.owner)), **self._counts(),
             "spool_waiting_bytes": self._spool.waiting_bytes, "spool_limit_bytes": QUEUE_BYTES,
-            "spool_failing": self._spool.failing, "events_waiting": 0, "events_dropped": 0,
+            "spool_failing": self._spool.failing, "events_waiting": self._events.waiting,
+            "events_dropped": self._events.dropped,
         }  # fmt: skip
 
     def _counts(self) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 1. A peer's message goes to the recorder; its outputs are carried out in order.
 2. A new recording goes to the least loaded media worker; its orders go there one after another, their replies to the recorder.
-3. Reports become numbered events, made durable together once a second.
+3. Reports become numbered events, written and made durable by a thread of their own.
 4. On the control socket the operator asks for a drain, and how it stands (`sip_control`).
 5. When a media worker has been restarted, every live recording of its own is opened again as its next part.
 6. What changed in a dialog is kept in memory that outlives this process before anything is answered; its successor takes it up.
@@ -25,7 +25,7 @@ from callseal.config.settings import Config
 from callseal.daemons.lifecycle import Lifecycle, start
 from callseal.daemons.peer_watch import PeerWatch
 from callseal.daemons.sip_control import SipControl
-from callseal.errors import CallsealError, ConfigError, InternalError, LimitExceeded, Unavailable
+from callseal.errors import CallsealError, ConfigError, InternalError, LimitExceeded
 from callseal.net.exceptions import SignedExceptions
 from callseal.net.media_pool import MediaPool
 from callseal.net.sip_server import Limits, Message, SipServer
@@ -34,13 +34,13 @@ from callseal.sip.exchange import CloseMedia, Connection, OpenMedia, Output, Rep
 from callseal.sip.recorder import Recorder
 from callseal.sip.signalling import SignallingWatch
 from callseal.sip.snapshot import read_dialog, write_dialog
+from callseal.store.event_queue import EventQueue, is_event_key
 from callseal.store.events import EventWriter
 from callseal.store.memory_log import MemoryLog
 
 Order = OpenMedia | UpdateMedia | UpdateMeta | CloseMedia
 
 TICK_SECONDS = 0.25
-SYNC_SECONDS = 1.0
 SWEEP_SECONDS = 1.0
 REFRESH_SECONDS = 1.0
 REFUSALS_PER_MINUTE = 60
@@ -53,7 +53,7 @@ class SipDaemon:
 
     def __init__(self, config: Config, events: EventWriter, memory: MemoryLog) -> None:
         self._log = structlog.get_logger()
-        self._events = events
+        self.events = EventQueue(events, memory)
         self._recorder = Recorder(config.media.host, config.sip.max_dialogs)
         exceptions = SignedExceptions(config.data / "cards" / "exceptions.note", config.data / "log" / "log.vkey")
         self._book = book = PeerBook(config.data / "tls", config.data / "peers", exceptions)
@@ -64,7 +64,6 @@ class SipDaemon:
         self.control = SipControl(config, self._recorder, self.report)
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, deque[Order]] = {}
-        self._written = 0
         self._suppressed: dict[str, int] = {}
         self._recent: dict[str, deque[float]] = {kind: deque(maxlen=REFUSALS_PER_MINUTE) for kind in LIMITED}
         self._signalling = SignallingWatch()
@@ -73,8 +72,9 @@ class SipDaemon:
 
     def start_tasks(self) -> None:
         """Begin to serve."""
+        self.events.start()
         self.server.start()
-        for loop in (self.media.run(), self._tick(), self._sync(), self._sweep(), self._refresh()):
+        for loop in (self.media.run(), self._tick(), self._sweep(), self._refresh()):
             self._spawn(loop)
 
     async def close(self) -> None:
@@ -86,14 +86,13 @@ class SipDaemon:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def report(self, kind: str, recording: str | None, data: dict[str, Any]) -> None:
-        """Write one event; a full disk never ends a call."""
+        """Note one event; no disk ever holds up a call."""
         if kind in LIMITED and not self._may_report(kind, data):
             return
         try:
-            self._events.write(kind, recording, data, datetime.now(UTC))
+            self.events.put(kind, recording, data, datetime.now(UTC))
         except CallsealError as error:
             self._log.error("event not written", kind=kind, why=str(error))
-        self._written += 1
 
     def _may_report(self, kind: str, data: dict[str, Any]) -> bool:
         """At most `REFUSALS_PER_MINUTE`; the next one says how many were left out."""
@@ -128,6 +127,8 @@ class SipDaemon:
     def _take_up(self) -> None:
         """Lead on the dialogs that a process before this one has left."""
         for key, data in self._memory.items().items():
+            if is_event_key(key):
+                continue
             try:
                 self._recorder.sessions.restore(read_dialog(data))
             except InternalError as error:
@@ -229,18 +230,7 @@ class SipDaemon:
         while True:
             await asyncio.sleep(TICK_SECONDS)
             self._carry_out(self._recorder.tick(datetime.now(UTC)))
-
-    async def _sync(self) -> None:
-        """Make events durable, off the loop, so that a slow disk delays no call."""
-        synced = 0
-        while True:
-            await asyncio.sleep(SYNC_SECONDS)
-            if self._written != synced:
-                synced = self._written
-                try:
-                    await asyncio.to_thread(self._events.sync)
-                except Unavailable as error:
-                    self._log.error("events not durable", why=str(error))
+            self.events.tidy()
 
     async def _sweep(self) -> None:
         """Tell of recordings whose peer is gone and whose packets have stopped; end them later: nobody is left to send BYE."""
@@ -292,7 +282,7 @@ async def serve(lifecycle: Lifecycle) -> int:
         await lifecycle.stopping.wait()
         await daemon.close()
         daemon.report("WorkerStopped", None, {"instance": instance, "pid": getpid()})
-        events.sync()
+        daemon.events.close()
     return 0
 
 

@@ -214,7 +214,8 @@ class Supervisor:
             }
             for name, child in self._children.items()
         }
-        write_atomic(self._config.run / "supervisor.json", json.dumps(state).encode())
+        with suppress(OSError):  # a full disk keeps no daemon from its restart
+            write_atomic(self._config.run / "supervisor.json", json.dumps(state).encode())
 
 
 def _program_of(name: str) -> list[str]:

@@ -1,7 +1,8 @@
-"""The control socket of a daemon (media, sip): framed requests in, replies out, in order for each connection.
+"""The control socket of a daemon (media, sip): framed requests in, replies out.
 
-docs/architecture.md, "Media control" and "SIP control". Invariants: a malformed frame ends its connection and nothing else; a
-refusal is a reply; a connection by a user who is not one of `clients` ends before a byte of it is read.
+docs/architecture.md, "Media control" and "SIP control". Invariants: requests are taken up in the order in which they came, and
+one that waits for the disk holds up no other; as many as `WAITING_LIMIT` wait; a malformed frame ends its connection and nothing
+else; a refusal is a reply; a connection by a user who is not one of `clients` ends before a byte of it is read.
 """
 
 import asyncio
@@ -14,6 +15,8 @@ from callseal.errors import CallsealError, LimitExceeded, PeerError, RequestErro
 from callseal.model.message import Message, MessageDecoder, encode_message, refuse, reply_to
 
 READ_BYTES = 64 << 10
+WAITING_LIMIT = 10_000
+"""Requests of one connection that have no reply yet; it is read no further meanwhile."""
 Handler = Callable[[Message, int], Awaitable[Message]]
 """(request, connection number) -> fields of the reply."""
 
@@ -28,6 +31,7 @@ class ControlServer:
         self._on_gone = on_gone
         self._server: asyncio.Server | None = None
         self._connections: dict[int, asyncio.StreamWriter] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
 
     async def start(self) -> None:
@@ -52,10 +56,15 @@ class ControlServer:
         number = self._count
         self._connections[number] = writer
         decoder = MessageDecoder()
+        room = asyncio.Semaphore(WAITING_LIMIT)
         try:
             while data := await reader.read(READ_BYTES):
                 for request in decoder.feed(data):
-                    writer.write(encode_message(await self._answer(request, number)))
+                    await room.acquire()
+                    task = asyncio.create_task(self._reply(request, number, writer))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+                    task.add_done_callback(lambda _task: room.release())
                 await writer.drain()
         except (OSError, PeerError, LimitExceeded):
             pass  # this connection is over; recordings go on
@@ -65,6 +74,11 @@ class ControlServer:
             with suppress(OSError):
                 await writer.wait_closed()
             self._on_gone(number)
+
+    async def _reply(self, request: Message, number: int, writer: asyncio.StreamWriter) -> None:
+        reply = await self._answer(request, number)
+        if not writer.is_closing():
+            writer.write(encode_message(reply))
 
     async def _answer(self, request: Message, number: int) -> Message:
         try:

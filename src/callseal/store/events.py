@@ -5,12 +5,13 @@ Invariants: `n` counts from 1 for each source and never goes back; a torn last l
 and is never read; one writer at a time for each source (flock).
 """
 
+import errno
 import fcntl
 import json
 import math
 import os
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -42,6 +43,7 @@ class EventWriter:
         self._source = source
         self._file_limit_bytes = file_limit_bytes
         self._descriptor = -1
+        self._is_torn = False
         make_folder(self._folder)
         self._lock = _take_lock(self._folder / "writer.lock")
         try:
@@ -69,18 +71,7 @@ class EventWriter:
         """
         _check_plain(data, DEPTH_LIMIT)
         number = self._last + 1
-        event = {
-            "v": VERSION,
-            "source": self._source,
-            "n": number,
-            "at": format_time(now),
-            "type": kind,
-            "recording": recording,
-            "data": data,
-        }
-        line = json.dumps(event, separators=(",", ":"), allow_nan=False).encode() + b"\n"
-        if len(line) > EVENT_LIMIT_BYTES:
-            raise LimitExceeded(f"event {kind}: expected at most {EVENT_LIMIT_BYTES} bytes, got {len(line)}")
+        line = self._encode(number, kind, recording, data, now)
         try:
             if self._size and self._size + len(line) > self._file_limit_bytes:
                 self._rotate()
@@ -90,10 +81,19 @@ class EventWriter:
         self._last = number
         return number
 
+    def check(self, kind: str, data: dict[str, Any]) -> None:
+        """Raises what `write` would, but for the disk: InternalError, LimitExceeded."""
+        _check_plain(data, DEPTH_LIMIT)
+        self._encode(self._last + 1, kind, "0" * 32, data, datetime.min.replace(tzinfo=UTC))
+
+    def read_last(self, limit: int) -> list[Event]:
+        """The newest events, at most so many, in order. Raises TamperedError."""
+        return EventReader(self._folder.parent, self._source, max(0, self._last - limit)).read(limit)
+
     def sync(self) -> None:
         """Make all events written so far durable (one fdatasync for all of them). Raises Unavailable."""
         try:
-            os.fdatasync(self._descriptor)
+            os.fdatasync(self._open_descriptor())
         except OSError as error:
             raise Unavailable(f"events of {self._source}: expected a durable write, got {error.strerror}") from error
 
@@ -110,11 +110,37 @@ class EventWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
+    def _encode(self, number: int, kind: str, recording: str | None, data: dict[str, Any], now: datetime) -> bytes:
+        event = {
+            "v": VERSION,
+            "source": self._source,
+            "n": number,
+            "at": format_time(now),
+            "type": kind,
+            "recording": recording,
+            "data": data,
+        }
+        line = json.dumps(event, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        if len(line) > EVENT_LIMIT_BYTES:
+            raise LimitExceeded(f"event {kind}: expected at most {EVENT_LIMIT_BYTES} bytes, got {len(line)}")
+        return line
+
+    def _open_descriptor(self) -> int:
+        if self._descriptor < 0:
+            raise OSError(errno.EBADF, "closed")
+        return self._descriptor
+
     def _append(self, line: bytes) -> None:
+        descriptor = self._open_descriptor()
+        if self._is_torn:
+            os.ftruncate(descriptor, self._size)
+            self._is_torn = False
         try:
-            write_all(self._descriptor, line)
+            write_all(descriptor, line)
         except OSError:
-            os.ftruncate(self._descriptor, self._size)
+            self._is_torn = True  # cut off before the next, if not now
+            os.ftruncate(descriptor, self._size)
+            self._is_torn = False
             raise
         self._size += len(line)
 
