@@ -200,6 +200,21 @@ def test_a_call_whose_worker_does_not_answer_is_never_on_two_and_the_next_go_els
     with_workers(tmp_path, 2, story)
 
 
+def test_of_a_worker_that_is_away_it_is_not_known_whether_packets_still_come(tmp_path: Path) -> None:
+    async def story(running: rig.Rig) -> None:
+        peer = await running.connect()
+        await call(peer, 1)
+        await call(peer, 2)
+        away, stands = running.workers
+        (told,) = stands.recordings
+        await away.stop()
+        await peer.close()
+        assert (await running.wait_event("SignallingLost"))["recording"] == told
+        assert len(running.events("SignallingLost")) == 1
+
+    with_workers(tmp_path, 2, story)
+
+
 def test_a_successor_of_signalling_finds_each_call_on_its_own_worker(tmp_path: Path) -> None:
     memory = make_memory_files("sip")
 

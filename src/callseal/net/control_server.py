@@ -2,7 +2,8 @@
 
 docs/architecture.md, "Media control" and "SIP control". Invariants: requests are taken up in the order in which they came, and
 one that waits for the disk holds up no other; as many as `WAITING_LIMIT` wait; a malformed frame ends its connection and nothing
-else; a refusal is a reply; a connection by a user who is not one of `clients` ends before a byte of it is read.
+else; a refusal is a reply; a connection by a user who is not one of `clients` ends before a byte of it is read; `on_gone` is told
+after its last request is done.
 """
 
 import asyncio
@@ -31,7 +32,6 @@ class ControlServer:
         self._on_gone = on_gone
         self._server: asyncio.Server | None = None
         self._connections: dict[int, asyncio.StreamWriter] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._count = 0
 
     async def start(self) -> None:
@@ -56,19 +56,21 @@ class ControlServer:
         number = self._count
         self._connections[number] = writer
         decoder = MessageDecoder()
-        room = asyncio.Semaphore(WAITING_LIMIT)
+        answering: set[asyncio.Task[None]] = set()
         try:
             while data := await reader.read(READ_BYTES):
                 for request in decoder.feed(data):
-                    await room.acquire()
+                    if len(answering) >= WAITING_LIMIT:
+                        await asyncio.wait(answering, return_when=asyncio.FIRST_COMPLETED)
                     task = asyncio.create_task(self._reply(request, number, writer))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
-                    task.add_done_callback(lambda _task: room.release())
+                    answering.add(task)
+                    task.add_done_callback(answering.discard)
                 await writer.drain()
         except (OSError, PeerError, LimitExceeded):
             pass  # this connection is over; recordings go on
         finally:
+            if answering:
+                await asyncio.wait(answering)
             del self._connections[number]
             writer.close()
             with suppress(OSError):
@@ -77,8 +79,11 @@ class ControlServer:
 
     async def _reply(self, request: Message, number: int, writer: asyncio.StreamWriter) -> None:
         reply = await self._answer(request, number)
-        if not writer.is_closing():
-            writer.write(encode_message(reply))
+        try:
+            if not writer.is_closing():
+                writer.write(encode_message(reply))
+        except LimitExceeded:
+            writer.close()  # what cannot be said ends the line, and it is made anew
 
     async def _answer(self, request: Message, number: int) -> Message:
         try:
