@@ -78,7 +78,7 @@ async def _serve(suite: str, keys: list[bytes], folder: Path, line: Connection) 
                 break
             used = resource.getrusage(resource.RUSAGE_SELF)
             line.send((used.ru_utime + used.ru_stime, sum(receiver.packets for receiver in receivers)))
-        spool.submit(b"".join(_seal(parts, receivers)))
+        spool.submit(_seal(parts, receivers))
     for transport in transports:
         transport.close()
     spool.close()

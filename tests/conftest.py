@@ -27,6 +27,11 @@ settings.register_profile("any machine", deadline=None)  # a slow moment of the 
 settings.load_profile("any machine")
 
 
+def _named(event: dict[str, Any]) -> list[str]:
+    """The recordings that an event is about."""
+    return [event["recording"]] if event["recording"] else [row[0] for row in event["data"].get("parts", [])]
+
+
 class Stack:
     """`callseal up` with a data folder of its own, real processes and free ports.
 
@@ -115,7 +120,7 @@ class Stack:
                 found += read_events(self.data / "events", source, 0, 1_000_000)
         return [
             event for event in found
-            if (kind is None or event["type"] == kind) and (recording is None or event["recording"] == recording)
+            if (kind is None or event["type"] == kind) and (recording is None or recording in _named(event))
         ]  # fmt: skip
 
     def wait_event(self, kind: str, recording: str | None = None, timeout: float = 30, after: int = 0) -> dict[str, Any]:

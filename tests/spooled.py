@@ -75,8 +75,7 @@ class Worker:
         """A MEDIA message for each second."""
         for second in range(seconds):
             self.seal(recording, part, Kind.MEDIA, b"second %d" % second, from_ms + second * 1000)
-        data = {"part": part, "sealed_through_ms": from_ms + seconds * 1000}
-        self.events.write("Sealed", recording, data, NOW)
+        self.events.write("Sealed", None, {"parts": [[recording, part, from_ms + seconds * 1000]]}, NOW)
 
     def end(self, recording: str, part: int = 0, reason: str = "bye", duration_ms: int = 3000) -> None:
         """END and its event."""

@@ -127,8 +127,8 @@ def _kill_once(folder: Path, chance: random.Random, counts: dict[str, Any]) -> N
 
 def _judge(rig: MediaRig, call: Call, killed_at: float, counts: dict[str, Any]) -> None:
     parts = {part.part: part for part in rig.open_parts(call.recording)}
-    told = [e for e in rig.events("Sealed") if e["recording"] == call.recording and e["data"]["part"] == 0]
-    claimed_ms = max([call.claimed_ms, *(event["data"]["sealed_through_ms"] for event in told)])
+    told = [row for event in rig.events("Sealed") for row in event["data"]["parts"]]
+    claimed_ms = max([call.claimed_ms, *(through for recording, part, through in told if (recording, part) == (call.recording, 0))])
     gaps = [e["data"] for e in rig.events("Gap") if e["recording"] == call.recording and e["data"]["why"] == "worker restarted"]
     counts["calls"] += 1
     counts["not_resumed"] += 1 not in parts

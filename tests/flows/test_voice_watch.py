@@ -8,7 +8,6 @@ from callseal.flows.recording import Codec, Recording, VoiceStream
 from callseal.flows.stream_table import StreamTable
 from callseal.flows.voice_watch import VoiceWatch
 from callseal.model.ids import new_recording_id
-from callseal.rtp.frames import Frames
 
 FRAME = 160
 SPEECH = (8000 * np.sin(np.arange(FRAME) * 0.31)).astype(np.int16)
@@ -44,10 +43,11 @@ class Rig:
             rows = np.zeros((50, FRAME + 40), np.uint8)
             rows[:, :FRAME] = np.frombuffer(payload, np.uint8)
             at = at_ms + np.arange(50) * 20
-            self.watch.measure(Frames(of, of, at, at, np.full(50, self.pt, np.uint8), np.full(50, FRAME), rows), at)
+            self.watch.measure(of, np.full(50, self.pt, np.uint8), at // 20, at, np.full(50, FRAME), rows)
         now = at_ms + 1000
         self.recording.watch_silence(self.table, now)
-        return [(found["why"], found["party"]) for found in self.watch.find_missing(self.recording, self.table, self.packets, now)]
+        found = self.watch.find_missing({1: self.recording}, self.table, self.packets, now)
+        return [(missing["why"], missing["party"]) for _recording, missing in found]
 
     def run(self, seconds: int, *payloads: bytes | None, first: int = 0) -> dict[int, list[tuple[str, str]]]:
         """Seconds in a row; what was missing, by the second after which it was told."""

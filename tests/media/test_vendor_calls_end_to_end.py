@@ -207,7 +207,7 @@ def test_in_a_guarded_class_what_no_guard_can_look_into_is_withheld_with_a_named
     try:
         opened: dict[str, OpenedPart] = {}
         for number, recording_class in enumerate(("payments", "default")):
-            sender, recording = Sender(), f"{number:032x}"
+            sender, recording = Sender(), f"{number + 1:032x}"
             (sender.port,) = rig.open(recording, [sender.stream(codecs=[media_rig.PCMA, secret])], **{"class": recording_class})
             for at in range(40):
                 sender.send(bytes([at]) * 160, pt=8 if at < 20 else 97)

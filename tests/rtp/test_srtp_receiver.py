@@ -127,13 +127,32 @@ def test_what_was_accepted_before_a_restart_is_not_accepted_again(sender: Sender
     first = _receiver(sender)
     before = [sender.protect(bytes([n])) for n in range(40)]
     unprotect(first, before)
-    heard = first.highest_of(0)
+    heard = places(first)
     unaware = _receiver(sender, resume=True)
     assert len(unprotect(unaware, before)) == 40, "the control: without what was heard, an old packet passes for a new one"
     second = _receiver(sender, resume=True, heard=heard)
     now = [sender.protect(b"now") for _ in range(3)]
     assert [payloads_of(unprotect(second, batch)) for batch in (before, now, before)] == [[], [b"now"] * 3, []]
-    assert second.highest_of(0) == {sender.ssrc: max(heard.values()) + 3}
+    assert places(second) == {sender.ssrc: max(heard.values()) + 3}
+
+
+def test_places_are_of_the_newest_key_and_outlast_a_life_without_a_packet(sender: Sender) -> None:
+    receiver = _receiver(sender, resume=True, heard={7: 100, sender.ssrc: 5})
+    assert places(receiver) == {7: 100, sender.ssrc: 5}
+    unprotect(receiver, [sender.protect(b"x") for _ in range(9)])
+    assert set(places(receiver)) == {7, sender.ssrc} and places(receiver)[7] == 100
+    sender.rekey(sender.suite, draw_key(sender.suite))
+    receiver.rekey(0, sender.suite, sender.key)
+    assert places(receiver) == {}, "the new key has accepted nothing, and the old one's places say nothing of it"
+    unprotect(receiver, [sender.protect(b"y")])
+    assert set(places(receiver)) == {sender.ssrc}
+
+
+def places(receiver: SrtpReceiver) -> dict[int, int]:
+    """By SSRC: the highest index that stream 0 has accepted."""
+    streams, ssrcs, indexes = receiver.highest()
+    assert not streams.any()
+    return dict(zip(ssrcs.tolist(), indexes.tolist(), strict=True))
 
 
 def test_a_new_ssrc_is_taken_once_its_tag_verifies_and_the_old_one_stays_closed_to_replays(sender: Sender) -> None:

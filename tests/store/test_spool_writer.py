@@ -46,14 +46,14 @@ def tickets() -> Tickets:
 
 @pytest.fixture
 def writer(tmp_path: Path, tickets: Tickets) -> Iterator[SpoolWriter]:
-    made = SpoolWriter(tmp_path / "media-0", "one", 4096, tickets)
+    made = SpoolWriter(tmp_path / "media-0", "one", 16384, tickets)
     made.start()
     yield made
     made.close()
 
 
 def _frame(number: int, size: int = 500) -> bytes:
-    return encode_frame(RecordingId(bytes(16)), number, number, bytes([number]) * size)
+    return encode_frame(RecordingId(bytes([1]) * 16), number, number, bytes([number]) * size)
 
 
 def _numbers(folder: Path) -> list[int]:
@@ -64,7 +64,7 @@ def _numbers(folder: Path) -> list[int]:
 def test_frames_stand_in_order_across_segments(writer: SpoolWriter, tickets: Tickets, tmp_path: Path) -> None:
     last = 0
     for number in range(40):
-        last = writer.submit(_frame(number))
+        last = writer.submit([_frame(number)])
         if number % 3 == 0:
             tickets.wait(last)
     tickets.wait(last)
@@ -87,7 +87,7 @@ def test_nothing_counts_as_durable_before_fdatasync_returned(
     monkeypatch.setattr(spool_module.os, "fdatasync", slow)
     writer = SpoolWriter(tmp_path / "media-0", "one", 1 << 20, tickets)
     writer.start()
-    ticket = writer.submit(_frame(1))
+    ticket = writer.submit([_frame(1)])
     assert entered.wait(20)
     assert tickets.seen == []
     gate.set()
@@ -107,8 +107,8 @@ def test_a_failed_write_is_cut_off_and_done_again(tmp_path: Path, tickets: Ticke
     monkeypatch.setattr(spool_module.os, "fdatasync", failing)
     writer = SpoolWriter(tmp_path / "media-0", "one", 1 << 20, tickets)
     writer.start()
-    tickets.wait(writer.submit(_frame(1)))
-    tickets.wait(writer.submit(_frame(2)))
+    tickets.wait(writer.submit([_frame(1)]))
+    tickets.wait(writer.submit([_frame(2)]))
     assert not writer.failing
     writer.close()
     assert _numbers(tmp_path / "media-0") == [1, 2]
@@ -116,10 +116,10 @@ def test_a_failed_write_is_cut_off_and_done_again(tmp_path: Path, tickets: Ticke
 
 def test_what_waits_for_the_disk_is_limited(tmp_path: Path, tickets: Tickets) -> None:
     writer = SpoolWriter(tmp_path / "media-0", "one", 1 << 20, tickets)  # not started: nothing is taken from the queue
-    writer.submit(bytes(QUEUE_BYTES))
+    writer.submit([bytes(QUEUE_BYTES)])
     assert not writer.has_room
     with pytest.raises(Unavailable):
-        writer.submit(b"x")
+        writer.submit([b"x"])
     writer.start()
     writer.close()
 
@@ -131,7 +131,7 @@ def test_the_reader_sees_a_live_writer_and_knows_when_it_is_gone(tmp_path: Path,
     recording = RecordingId(os.urandom(16))
     with PartSealer(recording, 0, SealingCard(1, public, NOW, 0)) as sealer:
         frames = encode_frame(recording, 0, 0, sealer.header) + encode_frame(recording, 0, 0, sealer.seal(Kind.MEDIA, b"head"))
-    tickets.wait(writer.submit(frames))
+    tickets.wait(writer.submit([frames]))
     reader = SpoolReader(tmp_path)
     reader.read(NOW)
     assert not reader.parts[recording.hex(), 0].is_over

@@ -11,7 +11,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from callseal.audio.matroska import BLOCK_SPAN_MS, CLUSTER, SIMPLE_BLOCK, TIMESTAMP, padding_for
+from callseal.audio.matroska import BLOCK_SPAN_MS, CLUSTER, PADDED_TO, SIMPLE_BLOCK, TIMESTAMP, padding_for
 from callseal.errors import InternalError
 
 Bytes = NDArray[np.uint8]
@@ -24,6 +24,9 @@ CLUSTER_BYTES = 512 << 10
 STEP_ROWS = 2048
 """Frames laid out at once: more would leave the processor's cache."""
 _KEYFRAME = 0x80
+_HEAD = struct.Struct(">IQBBQ")
+"""Cluster id, its size (8), and its time: id, size, milliseconds (8)."""
+_SIZED_FROM = 12
 
 
 def cut_clusters(edges: list[int], row_bytes: int) -> Iterator[list[int]]:
@@ -39,10 +42,11 @@ def cut_clusters(edges: list[int], row_bytes: int) -> Iterator[list[int]]:
     yield [*cut, edges[-1]]
 
 
-def write_clusters(edges: Sequence[int], track: Ints, at_ms: Ints, length: Ints, payload: Bytes) -> Iterator[bytearray]:
+def write_clusters(edges: Sequence[int], track: Ints, at_ms: Ints, length: Ints, payload: Bytes) -> Iterator[memoryview]:
     """A padded cluster of the frames `edges[i]` to `edges[i + 1]` for each i, each in order of time: their tracks (1 to 126),
     times, lengths, and payloads one a row. The columns are those of all clusters, so that numpy's fixed cost is paid once.
 
+    Each stands in the same buffer, until the next one is asked for; in the end it is overwritten.
     A cluster's times span at most 32.7 s. Raises InternalError where they do not, or a payload is longer than a packet can be.
     """
     begins, counts = np.array(edges[:-1]), np.diff(edges)
@@ -57,20 +61,22 @@ def write_clusters(edges: Sequence[int], track: Ints, at_ms: Ints, length: Ints,
     rows[:, 4:6] = offset.astype(">i2").view(np.uint8).reshape(-1, 2)
     rows[:, 6] = _KEYFRAME
     rows[:, HEAD_BYTES:] = payload
+    full = None if (length == payload.shape[1]).all() else HEAD_BYTES + length
+    room = np.empty(_HEAD.size + int(counts.max()) * rows.shape[1] + 2 * PADDED_TO, np.uint8)
     try:
         for base, (begin, end) in zip(bases.tolist(), pairwise(edges), strict=True):
-            yield _join(base, rows[begin:end], length[begin:end])
+            yield _lay_out(room.data, base, rows[begin:end], None if full is None else full[begin:end])
     finally:
         rows[:] = 0
+        room[:] = 0
 
 
-def _join(base: int, rows: Bytes, length: Ints) -> bytearray:
-    """One cluster of ready-made blocks; a row's bytes behind its payload are left out."""
-    full = HEAD_BYTES + length
-    blocks = rows if (full == rows.shape[1]).all() else rows[np.arange(rows.shape[1]) < full[:, None]]
-    time = struct.pack(">BBQ", TIMESTAMP, 0x88, base)
-    made = bytearray(struct.pack(">IQ", CLUSTER, 1 << 56 | len(time) + blocks.nbytes))
-    made += time
-    made += blocks.data.cast("B")
-    made += padding_for(len(made))
-    return made
+def _lay_out(room: memoryview, base: int, rows: Bytes, full: Ints | None) -> memoryview:
+    """One cluster of ready-made blocks; a row's bytes behind its payload (beyond `full`) are left out."""
+    blocks = rows if full is None else rows[np.arange(rows.shape[1]) < full[:, None]]
+    end = _HEAD.size + blocks.nbytes
+    _HEAD.pack_into(room, 0, CLUSTER, 1 << 56 | end - _SIZED_FROM, TIMESTAMP, 0x88, base)
+    room[_HEAD.size : end] = blocks.data.cast("B")
+    padding = padding_for(end)
+    room[end : end + len(padding)] = padding
+    return room[: end + len(padding)]

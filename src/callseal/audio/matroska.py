@@ -8,6 +8,7 @@ Invariants: a payload is kept as it came; padding is an EBML Void, so that lengt
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 PADDED_TO = 1024
 BLOCK_SPAN_MS = 32_767
@@ -71,10 +72,14 @@ def pad(data: bytes) -> bytes:
     return data + (padding_for(len(data)) if data else _void(PADDED_TO))
 
 
+@lru_cache(PADDED_TO)
+def _padding(missing: int) -> bytes:
+    return b"" if missing == 0 else _void(missing if missing >= 2 else missing + PADDED_TO)
+
+
 def padding_for(length: int) -> bytes:
     """The EBML Void that brings `length` bytes to a multiple of 1,024; nothing where they are one."""
-    missing = -length % PADDED_TO
-    return b"" if missing == 0 else _void(missing if missing >= 2 else missing + PADDED_TO)
+    return _padding(-length % PADDED_TO)
 
 
 def _void(length: int) -> bytes:

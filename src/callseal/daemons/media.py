@@ -10,7 +10,6 @@ sealing card no recording is opened; a call that signalling lost is ended `ORPHA
 """
 
 import asyncio
-import json
 import os
 import resource
 import time
@@ -28,6 +27,7 @@ from callseal.daemons.media_account import MediaAccount
 from callseal.daemons.process import pin_to_core
 from callseal.daemons.sealing_cards import SealingCards
 from callseal.errors import CallsealError, ConfigError, LimitExceeded, RequestError, Unavailable
+from callseal.flows.places import PlacesBefore
 from callseal.flows.record import FLUSH_MS, Recorder
 from callseal.flows.recording import MAX_STREAMS, Recording, VoiceStream, encode_meta
 from callseal.model.clock import parse_time
@@ -38,7 +38,7 @@ from callseal.net.control_server import ControlServer
 from callseal.net.udp_batch import PortPair, Share, UdpBatch, open_pair
 from callseal.store.event_queue import EventQueue
 from callseal.store.events import Event, EventWriter, read_events
-from callseal.store.memory_log import MemoryLog
+from callseal.store.memory_log import KEY_BYTES, MemoryLog
 from callseal.store.spool import SpoolWriter
 
 WAKE_MS = 197
@@ -47,6 +47,7 @@ ORPHAN_MS = 10_000
 CLOSE_SECONDS = 1.5
 REASONS = ("bye", "cancel", "signalling_lost", "refused")
 EVENTS_REREAD = 50_000
+_PLACES = b"places".ljust(KEY_BYTES, b"\0")
 _MUXED_RTCP = (192, 223)
 """Second bytes of an RTCP packet on an RTP port (RFC 5761 section 4)."""
 
@@ -83,6 +84,7 @@ class MediaDaemon:
         self._rtcp_sockets: list[tuple[int, int]] = []
         self._before = _last_life(config, self._source, events.last, self.events.kept)
         self._memory = memory
+        self._places_before = PlacesBefore(memory.get(_PLACES) or b"")
         self._wakes = 0
         self._late_ms: deque[int] = deque(maxlen=3000)
         self._told_disk = False
@@ -190,7 +192,6 @@ class MediaDaemon:
             self._pairs.pop(stream.number).close()
             self._clear.pop(stream.number, None)
         self._list_sockets()
-        self._memory.remove(recording.id)
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await ended.wait()
@@ -199,15 +200,14 @@ class MediaDaemon:
 
     def _remind(self, recording: RecordingId, streams: list[VoiceStream]) -> None:
         """What the worker before this one had accepted of these streams: none of it counts again."""
-        if kept := self._memory.get(recording):
-            for stream, heard in zip(streams, json.loads(kept), strict=False):
-                stream.heard = {int(ssrc): int(index) for ssrc, index in heard.items()}
+        for place, heard in self._places_before.take(recording).items():
+            if place < len(streams):
+                streams[place].heard = heard
 
     def _remember(self) -> None:
         """Keep each live stream's place in SRTP's replay lists, for a successor (RFC 3711 section 3.3.2)."""
-        for recording in self.recorder.recordings.values():
-            with suppress(LimitExceeded):
-                self._memory.put(recording.id, json.dumps(self.recorder.heard(recording)).encode())
+        with suppress(LimitExceeded):
+            self._memory.put(_PLACES, self.recorder.places() + self._places_before.to_bytes())
 
     def _status(self) -> Message:
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -331,10 +331,13 @@ def _last_life(config: Config, source: str, last: int, kept: list[Event]) -> dic
     """By recording: its last part and how far it was durable, from this worker's own newest events."""
     found: dict[str, tuple[int, int]] = {}
     for event in [*read_events(config.data / "events", source, max(0, last - EVENTS_REREAD), EVENTS_REREAD), *kept]:
-        if event["type"] in ("PartStarted", "Sealed", "PartEnded") and event["recording"]:
-            part, through = found.get(event["recording"], (-1, 0))
-            data = event["data"]
-            found[event["recording"]] = (max(part, data.get("part", 0)), max(through, data.get("sealed_through_ms", 0)))
+        data = event["data"]
+        reached = data.get("parts", []) if event["type"] == "Sealed" else []
+        if event["type"] in ("PartStarted", "PartEnded") and event["recording"]:
+            reached = [[event["recording"], data.get("part", 0), data.get("sealed_through_ms", 0)]]
+        for recording, part, through_ms in reached:
+            before = found.get(recording, (-1, 0))
+            found[recording] = max(before[0], part), max(before[1], through_ms)
     return found
 
 

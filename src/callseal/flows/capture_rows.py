@@ -10,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, bindparam, func, select, update
 
 from callseal.config.settings import Retention
 from callseal.errors import RequestError
@@ -37,13 +37,24 @@ _RECORDING = re.compile(r"[0-9a-f]{32}")
 _TEXT_LIMIT = 120
 _CURE_LIMIT = 240
 
+_FURTHER_CALL, _FURTHER_PART = (
+    update(table)
+    .where(table.c.recording == bindparam("of"), table.c.sealed_through_ms < bindparam("through"))
+    .values(sealed_through_ms=bindparam("through"))
+    for table in (schema.calls, schema.parts)
+)
+_FURTHER_CALL = _FURTHER_CALL.where(schema.calls.c.state != CallState.DESTROYED.value)
+_FURTHER_PART = _FURTHER_PART.where(schema.parts.c.part == bindparam("its"))
+
 
 def take_event(connection: Connection, event: Event, retention: Retention) -> None:
     """Write what one event says into the rows. Call it once for each `(source, n)`, in order."""
     recording = _recording_of(event)
     at = parse_time(event["at"])
     data = keep_data(event["data"])
-    if event["type"] != "Sealed":
+    if event["type"] == "Sealed":
+        _sealed(connection, event["data"])
+    else:
         row = {"source": event["source"], "n": event["n"], "at": at, "type": event["type"][:32]}
         insert_new(connection, schema.events, **row, recording=recording, data=data)
     if event["type"] == "OddityNoticed" and data.get("peer"):
@@ -143,13 +154,17 @@ def _part_started(connection: Connection, recording: str, event: Event, data: di
     ensure_part(connection, recording, data.get("part", 0), event["source"], data.get("instance", ""), at)
 
 
-def _sealed(connection: Connection, recording: str, event: Event, data: dict[str, Any], at: datetime) -> None:
-    through = data.get("sealed_through_ms", 0)
-    for table in (schema.calls, schema.parts):
-        further = update(table).where(table.c.recording == recording, table.c.sealed_through_ms < through)
-        if table is schema.parts:
-            further = further.where(table.c.part == data.get("part", 0))
-        connection.execute(further.values(sealed_through_ms=through))
+def _sealed(connection: Connection, data: dict[str, Any]) -> None:
+    """How far each live recording of a worker is durable. A call or part without a row gets one by its own events."""
+    parts = data.get("parts")
+    rows = [
+        {"of": row[0], "its": row[1], "through": row[2]}
+        for row in (parts if isinstance(parts, list) else [])
+        if isinstance(row, list) and [type(value) for value in row] == [str, int, int] and _RECORDING.fullmatch(row[0])
+    ]
+    if rows:
+        connection.execute(_FURTHER_CALL, rows)
+        connection.execute(_FURTHER_PART, rows)
 
 
 def _gap(connection: Connection, recording: str, event: Event, data: dict[str, Any], at: datetime) -> None:
@@ -185,7 +200,6 @@ _RULES: dict[str, Callable[[Connection, str, Event, dict[str, Any], datetime], N
     "CallUpdated": _call_updated,
     "CallEnded": _call_ended,
     "PartStarted": _part_started,
-    "Sealed": _sealed,
     "Gap": _gap,
     "TonesWithheld": _tones_withheld,
     "PacketsFailed": _packets_failed,

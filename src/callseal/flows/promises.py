@@ -4,9 +4,10 @@ Invariant: nothing is told before fdatasync has returned for the frames that it 
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from callseal.flows.recording import Spool
+from callseal.vault.expand import Buffer
 
 Tell = Callable[[], None]
 
@@ -24,7 +25,7 @@ class Promises:
         """Tell this once the frames of the next `submit` are durable."""
         self._next.append(tell)
 
-    def submit(self, frames: bytes) -> None:
+    def submit(self, frames: Sequence[Buffer]) -> None:
         """Hand frames over; without any, what is to be told is true as soon as those before are durable."""
         told, self._next = self._next, []
         ticket = self._spool.submit(frames) if frames else self._waiting[-1][0] if self._waiting else self._durable

@@ -18,10 +18,10 @@ from callseal.model.ids import RecordingId
 from callseal.model.message import to_bytes
 from callseal.rtp.header import Bytes, Ints
 from callseal.vault.card import SealingCard
-from callseal.vault.expand import Buffer, wipe
+from callseal.vault.expand import Buffer
 from callseal.vault.message import Kind
 from callseal.vault.seal import PartSealer
-from callseal.vault.spool import encode_frame
+from callseal.vault.spool import encode_head
 
 MAX_STREAMS: Final = 16
 MAX_CODECS: Final = 32
@@ -78,8 +78,6 @@ class VoiceStream:
     heard: dict[int, int] = field(default_factory=dict)
     """By SSRC: the highest SRTP index that a worker before this one had accepted."""
     paused_at_ms: int = -1
-    reported_failed: int = 0
-    reported_replayed: int = 0
     withheld: int = 0
 
     @classmethod
@@ -115,7 +113,7 @@ class Spool(Protocol):
     @property
     def has_room(self) -> bool: ...
 
-    def submit(self, frames: bytes) -> int: ...
+    def submit(self, frames: Sequence[Buffer]) -> int: ...
 
 
 class Silences(Protocol):
@@ -133,7 +131,8 @@ class PartWriter:
         self.epoch = card.epoch
         self._recording = recording
         self._sealer = PartSealer(recording, part, card)
-        self.first = self._frame(0, self._sealer.header) + self._seal(Kind.MEDIA, write_head(tracks), 0) + self.seal_meta(meta)
+        self.first = _frame(recording, part, 0, self._sealer.header)
+        self.first += [*self._seal(Kind.MEDIA, write_head(tracks), 0), *self.seal_meta(meta)]
         """The frames that begin it: header, head, metadata."""
 
     @property
@@ -141,28 +140,27 @@ class PartWriter:
         """How many messages were sealed."""
         return self._sealer.count
 
-    def seal_voice(self, cluster: bytearray, at_ms: int) -> bytes:
-        """The frame of one cluster of voice, which is overwritten."""
-        frame = self._seal(Kind.MEDIA, cluster, at_ms)
-        wipe(cluster)
-        return frame
+    def seal_voice(self, cluster: memoryview, at_ms: int) -> list[Buffer]:
+        """The frame of one cluster of voice. Frames are given as their bytes one after another."""
+        return self._seal(Kind.MEDIA, cluster, at_ms)
 
-    def seal_meta(self, meta: bytes, at_ms: int = 0) -> bytes:
+    def seal_meta(self, meta: bytes, at_ms: int = 0) -> list[Buffer]:
         """The frame of a META message."""
         return self._seal(Kind.META, meta, at_ms)
 
-    def seal_end(self, reason: str, duration_ms: int, gaps: Sequence[Mapping[str, Any]]) -> bytes:
+    def seal_end(self, reason: str, duration_ms: int, gaps: Sequence[Mapping[str, Any]]) -> list[Buffer]:
         """The frame of the END message; the keys are gone after it."""
         end = {"reason": reason, "messages": self.messages + 1, "duration_ms": duration_ms, "gaps": list(gaps)}
         frame = self._seal(Kind.END, json.dumps(end, separators=(",", ":")).encode(), duration_ms)
         self._sealer.close()
         return frame
 
-    def _seal(self, kind: Kind, plaintext: Buffer, at_ms: int) -> bytes:
-        return self._frame(at_ms, self._sealer.seal(kind, plaintext))
+    def _seal(self, kind: Kind, plaintext: Buffer, at_ms: int) -> list[Buffer]:
+        return _frame(self._recording, self.part, at_ms, self._sealer.seal(kind, plaintext))
 
-    def _frame(self, at_ms: int, payload: bytes) -> bytes:
-        return encode_frame(self._recording, self.part, min(max(0, at_ms), (1 << 32) - 1), payload)
+
+def _frame(recording: RecordingId, part: int, at_ms: int, payload: Buffer) -> list[Buffer]:
+    return [encode_head(recording, part, min(max(0, at_ms), (1 << 32) - 1), payload), payload]
 
 
 class Recording:
@@ -180,8 +178,6 @@ class Recording:
         """(stream number, payload type) -> track of the open part."""
         self.gaps: list[dict[str, Any]] = []
         self.sealed_through_ms = 0
-        self.told_sealed_ms = 0
-        self.told_failed_ms = 0
         self.connection = 0
         """The control connection that last named it; 0 when that has ended."""
 
@@ -190,7 +186,7 @@ class Recording:
         """The number of the open part, or of the one that comes."""
         return self.writer.part if self.writer is not None else self.next_part
 
-    def begin_part(self, card: SealingCard) -> bytes:
+    def begin_part(self, card: SealingCard) -> list[Buffer]:
         """Begin the next part with a track for each codec heard, or the first one answered; returns its first frames."""
         heads: list[TrackHead] = []
         self.tracks = {}

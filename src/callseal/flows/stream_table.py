@@ -11,7 +11,8 @@ import numpy as np
 from callseal.cards.guard import INSPECTABLE
 from callseal.errors import LimitExceeded
 from callseal.flows.recording import SILENT_MS, VoiceStream
-from callseal.rtp.header import Ints
+from callseal.model.ids import RecordingId
+from callseal.rtp.header import Ints, Mask
 
 UNKNOWN: Final = 0
 VOICE: Final = 1
@@ -27,6 +28,10 @@ class StreamTable:
         self._free = list(range(max_streams - 1, -1, -1))
         self.owner = np.zeros(max_streams, np.int64)
         """Which recording, by the recorder's own number."""
+        self.recording = np.zeros(max_streams, "V16")
+        """The recording's id."""
+        self.place = np.zeros(max_streams, np.uint8)
+        """Which of its streams it is, in the order of its offer."""
         self.base_ms = np.zeros(max_streams, np.int64)
         """Add to the monotonic clock for the recording's time."""
         self.last_ms = np.zeros(max_streams, np.int64)
@@ -35,6 +40,7 @@ class StreamTable:
         """Since when it has had no packet, once that is longer than `SILENT_MS`; -1 for none."""
         self.first_ms = np.full(max_streams, -1, np.int64)
         """When its first packet came; -1 while none has."""
+        self._told_failed, self._told_replayed = (np.zeros(max_streams, np.int64) for _ in range(2))
         self.paused = np.zeros(max_streams, np.bool_)
         self.kind = np.zeros((max_streams, 128), np.uint8)
         self.clock_hz = np.full((max_streams, 128), 8000, np.int64)
@@ -52,6 +58,10 @@ class StreamTable:
         self.owner[number] = 0
         self._free.insert(0, number)
 
+    def name(self, number: int, recording: RecordingId, place: int) -> None:
+        """Which stream of which recording a number is."""
+        self.recording[number], self.place[number] = np.void(bytes(recording)), place
+
     def enter(self, stream: VoiceStream, owner: int, elapsed_ms: int, now_ms: int) -> None:
         """A stream begins, `elapsed_ms` after its recording did."""
         number = stream.number
@@ -59,6 +69,7 @@ class StreamTable:
         self.owner[number], self.paused[number], self.last_ms[number] = owner, stream.paused, elapsed_ms
         self.silent_from_ms[number] = -1
         self.first_ms[number] = -1
+        self._told_failed[number] = self._told_replayed[number] = 0
         stream.paused_at_ms = elapsed_ms if stream.paused else -1
         self.enter_codecs(stream)
 
@@ -68,6 +79,19 @@ class StreamTable:
         late = (arrived_ms - last > SILENT_MS) & (self.silent_from_ms[streams] < 0) & ~self.paused[streams]
         self.silent_from_ms[streams[late]] = last[late]
         self.last_ms[streams] = arrived_ms
+
+    def changes_silence(self, numbers: Ints, now_ms: int) -> Mask:
+        """Which of these streams have fallen silent, or speak again, and `Recording.watch_silence` has not told of it."""
+        last, since = self.last_ms[numbers], self.silent_from_ms[numbers]
+        fallen = (since < 0) & ~self.paused[numbers] & (now_ms + self.base_ms[numbers] - last > SILENT_MS)
+        speaks: Mask = (since >= 0) & (since < last)
+        return fallen | speaks
+
+    def take_failed(self, numbers: Ints, failed: Ints, replayed: Ints) -> tuple[Ints, Ints]:
+        """By each of these streams: how many packets failed and came again since this was last asked; the totals are given."""
+        newly = failed[numbers] - self._told_failed[numbers], replayed[numbers] - self._told_replayed[numbers]
+        self._told_failed[numbers], self._told_replayed[numbers] = failed[numbers], replayed[numbers]
+        return newly
 
     def enter_codecs(self, stream: VoiceStream) -> None:
         """What its payload types mean, from now on; its next frames begin a part that has a track for them."""

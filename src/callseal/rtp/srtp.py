@@ -9,17 +9,19 @@ A stream in the clear (`add_clear_stream`, by exception) has no tag; everything 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from callseal.errors import Conflict, LimitExceeded, NotFound
 from callseal.rtp.frames import Frames, blank_tails, empty_frames, join_frames, remove_padding
-from callseal.rtp.header import Bytes, Headers, Ints, Mask, read_headers
+from callseal.rtp.header import Bytes, Headers, Ints, Mask, read_headers, read_spans
 from callseal.rtp.srtp_crypto import ClearKey, CmKey, GcmKey, Rows, make_nonces, open_clear, open_cm, open_gcm
 from callseal.rtp.srtp_kdf import NO_SUITE, SessionKeys, Suite, derive_session, find_suite
 
+Work = CmKey | GcmKey | ClearKey
+Group = tuple[int, int, Work]
+"""Rows from the first to before the second, and what opens them."""
 K = TypeVar("K", CmKey, GcmKey, ClearKey)
 
 REPLAY_WINDOW: Final = 256
@@ -30,6 +32,7 @@ RESUME_ROCS: Final = 64
 """Rollovers tried after a restart: 64 × 65,536 packets are 23 hours at 50 a second."""
 CM_TAG_BYTES: Final = 10
 GCM_TAG_BYTES: Final = 16
+_TAIL_BYTES: Final = 16
 TRIALS: Final = 16
 """Packets of a stream, for each batch, whose source may be looked for by trial."""
 
@@ -39,7 +42,7 @@ class _Key:
     """One master key of a stream and the sources seen under it."""
 
     suite: Suite
-    work: CmKey | GcmKey | ClearKey
+    work: Work
     mki_bytes: int
     rocs: range
     slots: dict[int, int] = field(default_factory=dict)
@@ -54,7 +57,7 @@ class SrtpReceiver:
         slots = 2 * max_streams
         self._keys: dict[int, list[_Key]] = {}
         self._free = list(range(slots - 1, -1, -1))
-        self._slot_key: dict[int, _Key] = {}
+        self._slot_work: dict[int, Work] = {}
         self._slot_tail = np.zeros(slots, np.int64)
         self._current = np.full(max_streams, -1, np.int64)
         self._several_keys = np.zeros(max_streams, np.bool_)
@@ -66,6 +69,11 @@ class SrtpReceiver:
         self._received = np.zeros(slots, np.int64)
         self._timestamp = np.zeros(slots, np.int64)
         self._seen = np.full((slots, REPLAY_WINDOW), -1, np.int64)
+        self._slot_stream = np.zeros(slots, np.int64)
+        self._newest = np.zeros(slots, np.bool_)
+        """By slot: whether it is of its stream's newest key."""
+        self._reminded: set[int] = set()
+        """Streams whose newest key was heard by a process before this one."""
         self.packets = np.zeros(max_streams, np.int64)
         self.failed = np.zeros(max_streams, np.int64)
         self.replayed = np.zeros(max_streams, np.int64)
@@ -88,15 +96,17 @@ class SrtpReceiver:
     ) -> None:
         """Begin a stream with `master key ‖ salt`; with `resume` its rollover counter is found by trial.
 
-        `heard`: `highest_of` this stream in a process before this one: nothing up to there is accepted again.
+        `heard`: by SSRC the `highest` of this stream in a process before this one: nothing up to there is accepted again.
         `session`: its session keys, where they are known instead of the master key.
 
         Raises NotAcceptable (suite, key length), Conflict (stream in use).
         """
         keys = session or derive_session(find_suite(suite), key)
         new = self._make_key(keys, mki_bytes, RESUME_ROCS if resume else 1)
-        new.heard.update(heard or {})
         self._add(stream, new)
+        if heard:
+            new.heard.update(heard)
+            self._reminded.add(stream)
 
     def add_clear_stream(self, stream: int) -> None:
         """Begin a stream without SRTP, by exception; the caller lets in its one source only. Raises Conflict."""
@@ -110,17 +120,31 @@ class SrtpReceiver:
         for counter in (self.packets, self.failed, self.replayed, self._lost_before):
             counter[stream] = 0
 
-    def highest_of(self, stream: int) -> dict[int, int]:
-        """By SSRC: the highest index that the newest key of a stream has accepted. Raises NotFound."""
-        newest = self._stream(stream)[0]
-        return {**newest.heard, **{ssrc: int(self._highest[slot]) for ssrc, slot in newest.slots.items()}}
+    def highest(self) -> tuple[Ints, Ints, Ints]:
+        """Every source of each stream's newest key: stream, SSRC, and the highest index accepted, as columns."""
+        slots = np.flatnonzero(self._newest)
+        waiting = [
+            (stream, ssrc, index)
+            for stream in self._reminded
+            for ssrc, index in self._keys[stream][0].heard.items()
+            if ssrc not in self._keys[stream][0].slots
+        ]
+        more = np.array(waiting, np.int64).reshape(-1, 3)
+        return (
+            np.concatenate((self._slot_stream[slots], more[:, 0])),
+            np.concatenate((self._ssrc[slots], more[:, 1])),
+            np.concatenate((self._highest[slots], more[:, 2])),
+        )
 
     def rekey(self, stream: int, suite: str, key: bytes, *, mki_bytes: int = 0) -> None:
         """A new key beside the old ones, which stay until `drop_old_keys`. Raises NotAcceptable, NotFound, LimitExceeded."""
         keys = self._stream(stream)
         if len(keys) >= MAX_KEYS:
             raise LimitExceeded(f"stream: expected at most {MAX_KEYS} keys at once")
-        keys.insert(0, self._make_key(derive_session(find_suite(suite), key), mki_bytes, 1))
+        new = self._make_key(derive_session(find_suite(suite), key), mki_bytes, 1)
+        self._newest[list(keys[0].slots.values())] = False
+        keys.insert(0, new)
+        self._reminded.discard(stream)
         self._several_keys[stream] = True
         self._tail[stream] = min(k.suite.tag_bytes + k.mki_bytes for k in keys)
 
@@ -138,6 +162,7 @@ class SrtpReceiver:
         for key in self._stream(stream):
             self._release(stream, key)
         del self._keys[stream]
+        self._reminded.discard(stream)
         self._several_keys[stream] = False
 
     def lost(self, stream: int) -> int:
@@ -161,9 +186,9 @@ class SrtpReceiver:
         valid = headers.valid & (headers.start <= lengths - self._tail[streams])
         np.add.at(self.failed, streams[~valid], 1)
         current = self._current[streams]
-        quick = valid & (current >= 0)
-        quick[quick] = self._ssrc[current[quick]] == headers.ssrc[quick]
-        tags = _copy_tags(packets, lengths)
+        quick = valid & (current >= 0) & (self._ssrc[current] == headers.ssrc)
+        tails = np.arange(len(lengths)) * packets.shape[1] + np.maximum(lengths - _TAIL_BYTES, 0)
+        tags = read_spans(packets, tails, _TAIL_BYTES)
         rows = np.flatnonzero(quick)
         done, failed = self._open(packets, lengths, headers, tags, rows, current[rows], streams)
         rest = np.flatnonzero(valid & ~quick)
@@ -189,12 +214,10 @@ class SrtpReceiver:
             rows, slots, index = rows[~replayed], slots[~replayed], index[~replayed]
         if not len(rows):
             return empty_frames(), rows
-        order = np.argsort(slots, kind="stable")
-        rows, slots, index = rows[order], slots[order], index[order]
         ok, payload, length = self._decrypt(packets, lengths, headers, tags, rows, slots, index)
         failed = rows[~ok]
-        rows, slots, index, length = rows[ok], slots[ok], index[ok], length[ok]
-        payload = payload[ok] if len(failed) else payload
+        if len(failed):
+            rows, slots, index, length, payload = rows[ok], slots[ok], index[ok], length[ok], payload[ok]
         _first, once = np.unique(slots << 48 | index, return_index=True)
         if len(once) < len(rows):
             again = np.ones(len(rows), np.bool_)
@@ -210,28 +233,20 @@ class SrtpReceiver:
     def _decrypt(
         self, packets: Bytes, lengths: Ints, headers: Headers, tags: Bytes, rows: Ints, slots: Ints, index: Ints
     ) -> tuple[Mask, Bytes, Ints]:
-        """Rows sorted by slot: which verified, their payloads (zero where not) and lengths."""
+        """Which rows verified, their payloads (zero where not) and lengths. Rows of a slot that stand together cost least."""
         length = lengths[rows] - self._slot_tail[slots] - headers.start[rows]
         fits = length >= 0
         batch = Rows(packets, rows, headers.start[rows], np.maximum(length, 0), headers.ssrc[rows], index, self._salt[slots])
-        edges = [*np.flatnonzero(np.diff(slots, prepend=-1)).tolist(), len(rows)]
-        cm: list[tuple[int, int, CmKey]] = []
-        gcm: list[tuple[int, int, GcmKey]] = []
-        clear: list[tuple[int, int, ClearKey]] = []
-        for begin, end in pairwise(edges):
-            work = self._slot_key[int(slots[begin])].work
-            if isinstance(work, CmKey):
-                cm.append((begin, end, work))
-            elif isinstance(work, GcmKey):
-                gcm.append((begin, end, work))
-            else:
-                clear.append((begin, end, work))
-        if cm and not gcm and not clear:
-            ok, payload = open_cm(cm, batch, tags[rows, -CM_TAG_BYTES:])
-        elif gcm and not cm and not clear:
-            ok, payload = open_gcm(gcm, batch, GCM_TAG_BYTES)
+        begins = np.flatnonzero(np.diff(slots, prepend=-1))
+        works = [self._slot_work[slot] for slot in slots[begins].tolist()]
+        groups: list[Any] = list(zip(begins.tolist(), [*begins[1:].tolist(), len(rows)], works, strict=True))
+        kinds = {type(work) for work in works}
+        if kinds == {CmKey}:
+            ok, payload = open_cm(groups, batch, tags[rows, -CM_TAG_BYTES:])
+        elif kinds == {GcmKey}:
+            ok, payload = open_gcm(groups, batch, GCM_TAG_BYTES)
         else:
-            ok, payload = _open_mixed(cm, gcm, clear, batch, tags[rows, -CM_TAG_BYTES:])
+            ok, payload = _open_mixed(groups, batch, tags[rows, -CM_TAG_BYTES:])
         ok &= fits
         blank_tails(payload, np.where(ok, batch.length, 0))
         return ok, payload, batch.length
@@ -288,11 +303,13 @@ class SrtpReceiver:
                 if (roc << 16 | sequence) <= key.heard.get(ssrc, -1):
                     continue
                 if roc >= 0 and _check(key, packet, start, ssrc, roc << 16 | sequence, tail):
+                    if ssrc in key.slots:
+                        return key.slots[ssrc]
                     parent = next((other.slots[ssrc] for other in keys if ssrc in other.slots), -1)
-                    return key.slots[ssrc] if ssrc in key.slots else self._add_slot(key, ssrc, roc << 16 | sequence, parent)
+                    return self._add_slot(stream, key, ssrc, roc << 16 | sequence, parent)
         return -1
 
-    def _add_slot(self, key: _Key, ssrc: int, index: int, parent: int) -> int:
+    def _add_slot(self, stream: int, key: _Key, ssrc: int, index: int, parent: int) -> int:
         if len(key.slots) >= MAX_SSRCS or not self._free:
             return -1
         key.rocs = range(1)  # found: from here on only the hint counts, so that strangers cost little
@@ -300,7 +317,8 @@ class SrtpReceiver:
         self.generation[slot] += 1
         self.parent[slot] = parent
         key.slots[ssrc] = slot
-        self._slot_key[slot] = key
+        self._slot_stream[slot], self._newest[slot] = stream, key is self._keys[stream][0]
+        self._slot_work[slot] = key.work
         self._slot_tail[slot] = key.suite.tag_bytes + key.mki_bytes
         self._ssrc[slot], self._salt[slot] = ssrc, key.work.salt
         self._highest[slot], self._first[slot], self._received[slot] = index - 1, -1, 0
@@ -313,8 +331,8 @@ class SrtpReceiver:
     def _release(self, stream: int, key: _Key) -> None:
         for slot in key.slots.values():
             self._lost_before[stream] += self._lost_of(slot)
-            del self._slot_key[slot]
-            self._ssrc[slot] = -1
+            del self._slot_work[slot]
+            self._ssrc[slot], self._newest[slot] = -1, False
             self._salt[slot] = 0
             self.parent[self.parent == slot] = -1
             self._free.append(slot)
@@ -351,17 +369,7 @@ def _signed(difference: int) -> int:
     return (difference + 0x8000) % 0x10000 - 0x8000
 
 
-def _copy_tags(packets: Bytes, lengths: Ints) -> Bytes:
-    """The last 16 bytes of each row."""
-    at = np.clip(lengths, 16, packets.shape[1])[:, None] - 16 + np.arange(16)
-    tags: Bytes = packets[np.arange(len(lengths))[:, None], at]
-    return tags
-
-
-def _open_mixed(
-    cm: list[tuple[int, int, CmKey]], gcm: list[tuple[int, int, GcmKey]], clear: list[tuple[int, int, ClearKey]],
-    batch: Rows, tags: Bytes,
-) -> tuple[Mask, Bytes]:  # fmt: skip
+def _open_mixed(groups: list[Group], batch: Rows, tags: Bytes) -> tuple[Mask, Bytes]:
     """Rows of several kinds: each kind's rows are opened apart and put back in their places."""
     ok = np.zeros(len(batch.rows), np.bool_)
     payload = np.zeros((len(batch.rows), max(1, int(batch.length.max(initial=1)))), np.uint8)
@@ -370,16 +378,20 @@ def _open_mixed(
         ok[mine], found = opened
         payload[mine, : found.shape[1]] = found
 
-    if cm:
+    if cm := _of_kind(groups, CmKey):
         mine = _places(cm)
         put(mine, open_cm(_regroup(cm), batch.take(mine), tags[mine]))
-    if gcm:
+    if gcm := _of_kind(groups, GcmKey):
         mine = _places(gcm)
         put(mine, open_gcm(_regroup(gcm), batch.take(mine), GCM_TAG_BYTES))
-    if clear:
+    if clear := _of_kind(groups, ClearKey):
         mine = _places(clear)
         put(mine, open_clear(batch.take(mine)))
     return ok, payload
+
+
+def _of_kind(groups: list[Group], kind: type[K]) -> list[tuple[int, int, K]]:
+    return [(begin, end, work) for begin, end, work in groups if isinstance(work, kind)]
 
 
 def _places(groups: Sequence[tuple[int, int, K]]) -> Ints:

@@ -6,6 +6,7 @@ Invariants: tags are compared without a branch on their content; what did not ve
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from cryptography.exceptions import InvalidTag
@@ -15,11 +16,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from callseal.rtp.header import Bytes, Ints, Mask
+from callseal.rtp.header import Bytes, Ints, Mask, at_any_byte, read_spans
 from callseal.rtp.srtp_kdf import SessionKeys
 
 BLOCK = 16
-_ROC_BYTES = np.arange(4)
+_ROC_BYTES = 4
 _SHA1_BYTES = 20
 
 
@@ -64,7 +65,7 @@ class ClearKey:
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows of a batch that one kind of key opens, sorted by slot: where each payload begins and how long it is."""
+    """The rows of a batch that one kind of key opens: where each payload begins and how long it is."""
 
     packets: Bytes
     rows: Ints
@@ -86,59 +87,51 @@ class Rows:
             self.salts[mine],
         )
 
+    @property
+    def begins(self) -> Ints:
+        """Where each row's packet begins among the bytes of `packets`."""
+        begins: Ints = self.rows * self.packets.shape[1]
+        return begins
+
 
 def open_cm(groups: Iterable[tuple[int, int, CmKey]], batch: Rows, tags: Bytes) -> tuple[Mask, Bytes]:
     """Which rows verified, and their payloads. `groups` are (first, end, key) over the rows; `tags` 10 bytes a row.
 
-    While it runs, the ROC stands after each authenticated part, as RFC 3711 section 4.2 authenticates it.
+    What is authenticated of a packet is itself and the ROC after it (RFC 3711 section 4.2).
     """
-    groups = list(groups)
-    packets, ends = batch.packets, batch.start + batch.length
-    roc = (batch.index >> 16).astype(">u4").view(np.uint8).reshape(-1, 4)
-    after = batch.rows[:, None], ends[:, None] + _ROC_BYTES
-    stood = packets[after]
-    packets[after] = roc
-    view = packets.data.cast("B")
-    begins = batch.rows * packets.shape[1]
-    spans = list(zip(begins.tolist(), (begins + ends + 4).tolist(), strict=True))
-    macs = []
+    groups, ends = list(groups), batch.start + batch.length
+    whole = read_spans(batch.packets, batch.begins, int(ends.max()) + _ROC_BYTES)
+    roc = (batch.index >> 16).astype(">u4").view(np.uint32)
+    at_any_byte(whole, np.uint32)[np.arange(len(whole)) * whole.shape[1] + ends] = roc
+    packets = _as_bytes(whole, ends + _ROC_BYTES)
+    macs: list[bytes] = []
     for first, end, key in groups:
         copy_keyed = key.hmac.copy
-        for begin, until in spans[first:end]:
+        for packet in packets[first:end]:
             copy = copy_keyed()
-            copy.update(view[begin:until])
+            copy.update(packet)
             macs.append(copy.finalize())
-    packets[after] = stood
     computed = np.frombuffer(b"".join(macs), np.uint8).reshape(-1, _SHA1_BYTES)[:, : tags.shape[1]]
     ok = np.bitwise_or.reduce(computed ^ tags, axis=1) == 0
     payload = _copy_payloads(batch)
-    count = -(-payload.shape[1] // BLOCK)
-    blocks = np.repeat(_make_counters(batch)[:, None, :], count, axis=1)
-    blocks[:, :, 14:] = np.arange(count, dtype=">u2").view(np.uint8).reshape(-1, 2)
-    counters, row_bytes = blocks.data.cast("B"), count * BLOCK
-    stream = b"".join([key.ecb.update(counters[first * row_bytes : end * row_bytes]) for first, end, key in groups])
-    payload ^= np.frombuffer(stream, np.uint8).reshape(len(payload), -1)[:, : payload.shape[1]]
+    payload ^= _make_keystream(groups, batch, payload.shape[1])
     return ok, payload
 
 
 def open_gcm(groups: Iterable[tuple[int, int, GcmKey]], batch: Rows, tag_bytes: int) -> tuple[Mask, Bytes]:
     """Which rows verified, and their payloads, zero where not. `groups` are (first, end, key) over the rows."""
-    out = np.zeros((len(batch.rows), max(1, int(batch.length.max(initial=1)))), np.uint8)
-    width, nonces = out.shape[1], make_nonces(batch.salts, batch.ssrc, batch.index).tobytes()
-    view, into = batch.packets.data.cast("B"), out.data.cast("B")
-    begins = batch.rows * batch.packets.shape[1]
-    middles = begins + batch.start
-    ends = middles + batch.length + tag_bytes
-    spans = list(zip(begins.tolist(), middles.tolist(), ends.tolist(), batch.length.tolist(), strict=True))
-    ok = np.ones(len(spans), np.bool_)
-    for first, last, key in groups:
+    width = max(1, int(batch.length.max(initial=1)))
+    nonces = _as_bytes(make_nonces(batch.salts, batch.ssrc, batch.index))
+    heads = _as_bytes(read_spans(batch.packets, batch.begins, int(batch.start.max())), batch.start)
+    sealed = read_spans(batch.packets, batch.begins + batch.start, width + tag_bytes)
+    out = np.zeros((len(batch.rows), width), np.uint8)
+    rows = zip(nonces, _as_bytes(sealed, batch.length + tag_bytes), heads, _views(out, batch.length), strict=True)
+    ok = np.ones(len(out), np.bool_)
+    for first, end, key in groups:
         decrypt_into = key.gcm.decrypt_into
-        for at in range(first, last):
-            begin, middle, end, length = spans[at]
+        for at, (nonce, packet, head, into) in enumerate(islice(rows, end - first), first):
             try:
-                decrypt_into(
-                    nonces[12 * at : 12 * at + 12], view[middle:end], view[begin:middle], into[at * width : at * width + length]
-                )
+                decrypt_into(nonce, packet, head, into)
             except InvalidTag:
                 ok[at] = False
                 out[at] = 0
@@ -166,20 +159,43 @@ def _make_counters(batch: Rows) -> Bytes:
     return _xor_salts(batch.salts, batch.ssrc, batch.index << 16)
 
 
+def _make_keystream(groups: Iterable[tuple[int, int, CmKey]], batch: Rows, width: int) -> Bytes:
+    """`width` bytes of AES-CM keystream for each row: its counter blocks, encrypted where they stand."""
+    count = -(-width // BLOCK)
+    row_bytes = count * BLOCK
+    room = np.empty(len(batch.rows) * row_bytes + BLOCK, np.uint8)
+    blocks = room[:-BLOCK].view(np.uint64).reshape(-1, count, 2)
+    counters = _make_counters(batch).view(np.uint64)
+    numbers = np.arange(count, dtype=">u8").view(np.uint64)
+    blocks[:, :, 0] = counters[:, :1]
+    np.bitwise_or(counters[:, 1:], numbers, out=blocks[:, :, 1])
+    view = room.data
+    for first, end, key in groups:
+        begin, until = first * row_bytes, end * row_bytes
+        key.ecb.update_into(view[begin:until], view[begin : until + BLOCK - 1])
+    return room[:-BLOCK].reshape(-1, row_bytes)[:, :width]
+
+
 def _xor_salts(salts: Bytes, high: Ints, low: Ints) -> Bytes:
-    wide = np.stack((high, low), axis=1).astype(">u8").view(np.uint8)
-    return wide ^ salts
+    wide = np.empty((len(salts), 2), ">u8")
+    wide[:, 0], wide[:, 1] = high, low
+    return wide.view(np.uint8) ^ salts
 
 
 def _copy_payloads(batch: Rows) -> Bytes:
     """Each row from its `start` on, as wide as the longest; what follows a shorter payload is blanked by the caller."""
-    width = int(batch.length.max(initial=1))
-    first = int(batch.start[0]) if len(batch.start) else 0
-    if (batch.start == first).all():
-        return batch.packets[batch.rows, first : first + width]
-    payload = np.zeros((len(batch.rows), width), np.uint8)
-    for begin in np.unique(batch.start).tolist():
-        mine = np.flatnonzero(batch.start == begin)
-        taken = batch.packets[batch.rows[mine], begin : begin + width]
-        payload[mine, : taken.shape[1]] = taken
-    return payload
+    return read_spans(batch.packets, batch.begins + batch.start, max(1, int(batch.length.max(initial=1))))
+
+
+def _views(rows: Bytes, lengths: Ints) -> list[memoryview]:
+    """Each row's first `lengths` bytes, to be written."""
+    view, width = rows.data.cast("B"), rows.shape[1]
+    return [view[at : at + length] for at, length in zip(range(0, rows.size, width), lengths.tolist(), strict=True)]
+
+
+def _as_bytes(rows: Bytes, lengths: Ints | None = None) -> list[bytes]:
+    """Each row as bytes, or only the first `lengths` of it."""
+    whole: list[bytes] = rows.view(f"V{rows.shape[1]}")[:, 0].tolist()
+    if lengths is None or (lengths == rows.shape[1]).all():
+        return whole
+    return [row[:length] for row, length in zip(whole, lengths.tolist(), strict=True)]

@@ -19,7 +19,7 @@ from callseal.errors import TamperedError, Unavailable
 from callseal.store.files import sync_folder
 from callseal.vault.header import split_header
 from callseal.vault.message import Kind, split_message
-from callseal.vault.spool import FRAME_OVERHEAD, PAYLOAD_LIMIT, Frame, iter_frames
+from callseal.vault.spool import FRAME_OVERHEAD, PAYLOAD_LIMIT, Frame, Padding, iter_frames
 
 READ_BYTES = 16 << 20
 LOCK_KEPT_SECONDS = 3600
@@ -170,6 +170,8 @@ class SpoolReader:
                 length = FRAME_OVERHEAD + len(item.payload)
                 self._note(segment, worker, item, Span(segment.path, segment.read_to + place, length))
                 place += length
+            elif isinstance(item, Padding):
+                place += item.length
             elif not item.is_tail:
                 segment.damaged_bytes += item.length
                 place += item.length

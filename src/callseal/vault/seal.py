@@ -39,7 +39,7 @@ class PartSealer:
         self.count = 0
         """Messages sealed so far: the number of the next one."""
 
-    def seal(self, kind: Kind, plaintext: Buffer) -> bytes:
+    def seal(self, kind: Kind, plaintext: Buffer) -> bytearray:
         """The next message. LimitExceeded when plaintext or part is too long, or once closed; the part stays as it was."""
         plain = memoryview(plaintext).cast("B")
         if len(plain) > PLAINTEXT_LIMIT or self.count >= MESSAGES_LIMIT:
@@ -58,7 +58,7 @@ class PartSealer:
             wipe(self._leaf)
         self.commitment = cobblestone.commitment_of(sealed)
         self.count += 1
-        return bytes(out)
+        return out
 
     def close(self) -> None:
         """Forget every key; nothing more can be sealed."""
