@@ -1,5 +1,6 @@
 """The spool's writer: durable before it says so, in order, and never past a failure."""
 
+import errno
 import os
 import threading
 from collections.abc import Iterator
@@ -11,12 +12,12 @@ import pytest
 from callseal.errors import Unavailable
 from callseal.model.ids import RecordingId
 from callseal.store import spool as spool_module
-from callseal.store.spool import QUEUE_BYTES, SpoolWriter
+from callseal.store.spool import BLOCK_BYTES, QUEUE_BYTES, SpoolWriter
 from callseal.store.spool_reader import SpoolReader
 from callseal.vault.card import SealingCard
 from callseal.vault.message import Kind
 from callseal.vault.seal import PartSealer
-from callseal.vault.spool import Frame, encode_frame, iter_frames
+from callseal.vault.spool import FRAME_OVERHEAD, Damage, Frame, encode_frame, iter_frames
 from callseal.vault.unseal import new_key_pair
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -71,6 +72,50 @@ def test_frames_stand_in_order_across_segments(writer: SpoolWriter, tickets: Tic
     assert _numbers(tmp_path / "media-0") == list(range(40))
     assert len(list((tmp_path / "media-0").glob("*.spool"))) > 2
     assert tickets.seen == sorted(tickets.seen)
+
+
+@pytest.mark.parametrize("missing", [0, 1, 35, 36, 37, 4095])
+def test_every_write_ends_at_a_whole_block_of_the_disk(missing: int, tmp_path: Path, tickets: Tickets) -> None:
+    writer = SpoolWriter(tmp_path / "media-0", "one", 1 << 30, tickets)
+    writer.start()
+    size = 2 * BLOCK_BYTES - missing - FRAME_OVERHEAD
+    tickets.wait(writer.submit([_frame(1, size)]))
+    (path,) = (tmp_path / "media-0").glob("*.spool")
+    assert path.stat().st_size == (3 if 0 < missing < FRAME_OVERHEAD else 2) * BLOCK_BYTES
+    tickets.wait(writer.submit([_frame(2, size)[:100], _frame(2, size)[100:]]))
+    writer.close()
+    items = list(iter_frames(path.read_bytes()))
+    assert [item.part for item in items if isinstance(item, Frame)] == [1, 2]
+    assert not [item for item in items if isinstance(item, Damage)]
+
+
+def test_frames_longer_than_the_buffer_are_written_through_it(tmp_path: Path, tickets: Tickets) -> None:
+    writer = SpoolWriter(tmp_path / "media-0", "one", 1 << 30, tickets)
+    writer.start()
+    payloads = [os.urandom(900_000) for _ in range(11)]
+    tickets.wait(writer.submit([encode_frame(RecordingId(bytes([1]) * 16), n, 0, payload) for n, payload in enumerate(payloads)]))
+    writer.close()
+    (path,) = (tmp_path / "media-0").glob("*.spool")
+    assert [item.payload for item in iter_frames(path.read_bytes()) if isinstance(item, Frame)] == payloads
+
+
+def test_a_file_system_without_o_direct_gets_the_same_bytes(
+    tmp_path: Path, tickets: Tickets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = os.open
+
+    def without(path: Path, flags: int, *more: int, **named: int) -> int:
+        if flags & os.O_DIRECT:
+            os.close(real(path, flags & ~os.O_DIRECT, *more, **named))  # as Linux: the file is made, and then refused
+            raise OSError(errno.EINVAL, "Invalid argument")
+        return real(path, flags, *more, **named)
+
+    monkeypatch.setattr(spool_module.os, "open", without)
+    writer = SpoolWriter(tmp_path / "media-0", "one", 1 << 20, tickets)
+    writer.start()
+    tickets.wait(writer.submit([_frame(1)]))
+    writer.close()
+    assert _numbers(tmp_path / "media-0") == [1]
 
 
 def test_nothing_counts_as_durable_before_fdatasync_returned(

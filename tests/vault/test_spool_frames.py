@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from callseal.errors import InternalError, LimitExceeded
 from callseal.model.ids import RecordingId
-from callseal.vault.spool import FRAME_OVERHEAD, MAGIC, PAYLOAD_LIMIT, Damage, Frame, encode_frame, iter_frames
+from callseal.vault.spool import (
+    FRAME_OVERHEAD,
+    MAGIC,
+    PAYLOAD_LIMIT,
+    Damage,
+    Frame,
+    Padding,
+    encode_frame,
+    encode_padding,
+    iter_frames,
+)  # fmt: skip
 from tests.vault.sealed_rig import RECORDING, seal_part
 
 PART = seal_part()
@@ -40,6 +50,20 @@ def test_the_checksum_is_crc32c_of_everything_else() -> None:
 
 def test_no_message_can_be_taken_for_a_header() -> None:
     assert int.from_bytes(b"CSR1") > 1_000_000
+
+
+@given(st.integers(FRAME_OVERHEAD, 9000))
+@settings(max_examples=40, deadline=None)
+def test_padding_is_no_frame_of_anybody_and_no_damage(length: int) -> None:
+    padding = encode_padding(length)
+    assert len(padding) == length
+    items = list(iter_frames(SPOOL[: STARTS[2]] + padding + SPOOL[STARTS[2] :] + padding))
+    assert items == [*FRAMES[:2], Padding(length), *FRAMES[2:], Padding(length)]
+
+
+def test_padding_shorter_than_a_frame_is_refused() -> None:
+    with pytest.raises(InternalError):
+        encode_padding(FRAME_OVERHEAD - 1)
 
 
 @given(st.integers(0, len(SPOOL)))
