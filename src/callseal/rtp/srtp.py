@@ -172,7 +172,7 @@ class SrtpReceiver:
 
     def lost_in_all(self) -> int:
         """The same over every stream that there is, as columns."""
-        slots = np.fromiter(self._slot_key, np.int64)
+        slots = np.fromiter(self._slot_work, np.int64)
         slots = slots[self._first[slots] >= 0]
         lost = self._highest[slots] - self._first[slots] + 1 - self._received[slots]
         return int(lost[lost > 0].sum() + self._lost_before[list(self._keys)].sum())
