@@ -27,11 +27,12 @@ KEY_BYTES = {"AEAD_AES_256_GCM": 44, "AEAD_AES_128_GCM": 28, "AES_CM_128_HMAC_SH
 
 class FakeMedia:
     """A media worker's control socket: opens, changes and closes recordings by docs/architecture.md; `held` makes it wait, `full`
-    is what it refuses to open with."""
+    is what it refuses to open with; each of `breaks` ends the line at a `media.open`, which has begun (True) or not (False)."""
 
     def __init__(self, path: Path, first_port: int = 20000) -> None:
         self.path = path
         self.full: CallsealError | None = None
+        self.breaks: list[bool] = []
         self.orders: list[dict[str, Any]] = []
         self.recordings: dict[str, dict[str, Any]] = {}
         self.held = asyncio.Event()
@@ -64,6 +65,9 @@ class FakeMedia:
             while data := await reader.read(65536):
                 for message in decoder.feed(data):
                     await self.held.wait()
+                    if message["type"] == "media.open" and self.breaks:
+                        self.orders.append(message) if not self.breaks.pop(0) else self._answer(message)
+                        return
                     writer.write(encode_message(self._answer(message)))
                     await writer.drain()
         except OSError:

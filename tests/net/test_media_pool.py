@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callseal.errors import LimitExceeded, NotAcceptable, Unavailable
+from callseal.net import media_pool
 from callseal.net.media_pool import Placement
 from callseal.net.udp_batch import Share, open_pair
 from callseal.store.memory_log import MemoryLog, make_memory_files
@@ -167,15 +168,73 @@ def test_a_worker_that_is_away_gets_no_new_call_and_its_own_again_when_it_is_bac
     with_workers(tmp_path, 2, story)
 
 
-def test_with_every_worker_away_a_call_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_with_every_worker_away_a_call_waits_for_the_first_that_is_back(tmp_path: Path, count: int) -> None:
+    async def story(running: rig.Rig) -> None:
+        peer = await running.connect()
+        await call(peer, 1)
+        for worker in running.workers:
+            await worker.stop()
+        await peer.send(rig.request("INVITE", "call-2@pbx", body=rig.multipart(rig.sdp())))
+        back = running.workers[-1]
+        await back.start()
+        assert (await peer.read()).status == 200
+        opened = back.of("media.open")
+        assert [order["resume"] for order in opened[-2:]] == ([False, True, False] if count == 1 else [False])[-2:]
+
+    with_workers(tmp_path, count, story)
+
+
+def test_with_every_worker_away_for_long_a_call_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media_pool, "RETURN_SECONDS", 0.3)
+
     async def story(running: rig.Rig) -> None:
         peer = await running.connect()
         for worker in running.workers:
             await worker.stop()
-        await running.wait(lambda: not running.daemon.media.is_connected)
-        assert (await peer.ask(rig.request("INVITE", "call-1@pbx", body=rig.multipart(rig.sdp())))).status == 503
+        for number in (1, 2):
+            refused = await peer.ask(rig.request("INVITE", f"call-{number}@pbx", body=rig.multipart(rig.sdp())))
+            assert (refused.status, refused.get("Retry-After")) == (503, "5")
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(Unavailable, match="no worker is connected"):
+            await running.daemon.media.open(*opening("ab" * 16))
+        assert asyncio.get_running_loop().time() - began < 0.2
 
     with_workers(tmp_path, 2, story)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_call_whose_worker_died_as_it_opened_is_opened_again_once_that_is_certain(tmp_path: Path, count: int) -> None:
+    async def story(running: rig.Rig) -> None:
+        running.media.breaks = [False]
+        await call(await running.connect(), 1)
+        assert sum(len(worker.of("media.open")) for worker in running.workers) == 2
+        assert sum(len(worker.recordings) for worker in running.workers) == 1
+        assert running.media.of("media.status"), "asked whether it knows of it"
+
+    with_workers(tmp_path, count, story)
+
+
+def test_a_call_that_began_on_a_worker_whose_line_broke_is_refused_and_closed_there(tmp_path: Path) -> None:
+    async def story(running: rig.Rig) -> None:
+        running.media.breaks = [True]
+        refused = await (await running.connect()).ask(rig.request("INVITE", "call-1@pbx", body=rig.multipart(rig.sdp())))
+        assert refused.status == 503
+        await running.wait(lambda: running.media.of("media.close"))
+        assert not running.workers[1].orders and not running.media.recordings
+
+    with_workers(tmp_path, 2, story)
+
+
+def test_what_ends_two_workers_is_not_given_to_a_third(tmp_path: Path) -> None:
+    async def story(running: rig.Rig) -> None:
+        for worker in running.workers:
+            worker.breaks = [False] * 3
+        with pytest.raises(Unavailable):
+            await running.daemon.media.open(*opening("ab" * 16))
+        assert sum(len(worker.of("media.open")) for worker in running.workers) == 2
+
+    with_workers(tmp_path, 3, story)
 
 
 def test_a_call_whose_worker_does_not_answer_is_never_on_two_and_the_next_go_elsewhere(tmp_path: Path) -> None:

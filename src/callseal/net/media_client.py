@@ -2,7 +2,7 @@
 
 docs/architecture.md, "Media control". Invariants: a request is answered, refused or failed within its time; requests that
 wait are limited; when the line breaks every waiting request fails with Unavailable, and the line is tried again for ever.
-`is_late` says that the worker owes a reply whose time has passed.
+`is_late` says that the worker owes a reply whose time has passed, `lost_at` when the line was last lost (loop time).
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from callseal.model.message import MessageDecoder, encode_message, raise_refusal
 READ_BYTES = 64 << 10
 WAITING_LIMIT = 10_000
 FIRST_PAUSE_SECONDS = 0.05
-LONGEST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 0.2
 
 
 class MediaClient:
@@ -34,10 +34,12 @@ class MediaClient:
         self._last_id = 0
         self.connected = asyncio.Event()
         self.is_late = False
+        self.lost_at = 0.0
 
     async def run(self) -> None:
         """Keep the line until cancelled."""
         pause = FIRST_PAUSE_SECONDS
+        self.lost_at = asyncio.get_running_loop().time()
         while True:
             try:
                 reader, writer = await asyncio.open_unix_connection(str(self._path))
@@ -102,11 +104,12 @@ class MediaClient:
                     answer = self._waiting.get(number) if isinstance(number, int) else None
                     if answer is not None and not answer.done():
                         answer.set_result(reply)
-        self.connected.clear()
         if self._writer is not None:
             self._break(self._writer)
 
     def _break(self, writer: asyncio.StreamWriter) -> None:
+        if self.connected.is_set():
+            self.lost_at = asyncio.get_running_loop().time()
         self.connected.clear()
         writer.close()
         self._writer = None

@@ -1,7 +1,8 @@
 """The media workers as one: a new recording goes to the worker with the fewest streams, and everything of it stays there.
 
 docs/architecture.md, "Media control". Invariants: a recording is never on two workers: another is asked only after one has said
-no, and one that did not answer may have begun; a worker that is away, or owes a reply, gets nothing new while another stands.
+no, or has died and its successor does not know of it; a worker that is away, or owes a reply, gets nothing new while another
+stands; a new call waits for a worker that was lost a moment ago, and never longer than `RETURN_SECONDS` from then.
 """
 
 import asyncio
@@ -14,6 +15,9 @@ from callseal.config.settings import Config
 from callseal.errors import CallsealError, LimitExceeded, Unavailable
 from callseal.model.message import Message, raise_refusal
 from callseal.net.media_client import MediaClient
+
+RETURN_SECONDS = 3.0
+"""How long a worker that was killed may take to be back: a new call that needs it waits so long."""
 
 
 class Placement:
@@ -76,21 +80,29 @@ class MediaPool:
     async def open(self, recording: str, request: Message) -> tuple[int, Message]:
         """Open a recording, or the next part of one on its own worker; returns the worker and its reply.
 
-        Raises what the last one asked refuses with, or Unavailable where none stands or the one that was asked does not answer.
+        Raises what the last one asked refuses with, or Unavailable where none comes back or the one that was asked is silent.
         """
         worker = self._placement.worker_of(recording)
         if worker is not None:
             return worker, await self._line(worker).request("media.open", **request)
         refusal: CallsealError = Unavailable("media: no worker is connected")
         asked: set[int] = set()
-        while (worker := self._choose(asked)) is not None:
-            asked.add(worker)
+        has_died = False
+        while (worker := await self._choose(asked)) is not None:
             self._placement.put(recording, worker, len(request["streams"]))
-            reply = await self._lines[worker].exchange("media.open", **request)
+            try:
+                reply = await self._lines[worker].exchange("media.open", **request)
+            except Unavailable:
+                if has_died or not await self._has_lost(worker, recording):
+                    raise  # what kills two workers is not given to a third
+                has_died = True
+                self._placement.remove(recording)
+                continue
             try:
                 raise_refusal(reply)
             except (LimitExceeded, Unavailable) as error:
                 refusal = error
+                asked.add(worker)
                 self._placement.remove(recording)
                 continue
             return worker, reply
@@ -125,11 +137,27 @@ class MediaPool:
         answers = await asyncio.gather(*(self.status(worker) for worker in workers), return_exceptions=True)
         return {worker: answer for worker, answer in zip(workers, answers, strict=True) if isinstance(answer, dict)}
 
-    def _choose(self, asked: Collection[int]) -> int | None:
-        """The least loaded worker that stands and was not asked yet; those that owe a reply come last."""
-        lines = {worker: line for worker, line in enumerate(self._lines) if worker not in asked and line.connected.is_set()}
-        prompt = [worker for worker, line in lines.items() if not line.is_late]
-        return self._placement.choose(prompt or lines)
+    async def _choose(self, asked: Collection[int]) -> int | None:
+        """The least loaded worker that stands and was not asked yet; those that owe a reply come last. Where none of them
+        stands, the first to be back."""
+        lines = {worker: line for worker, line in enumerate(self._lines) if worker not in asked}
+        standing = [worker for worker, line in lines.items() if line.connected.is_set()]
+        if not standing:
+            await _wait_any(lines.values())
+            standing = [worker for worker, line in lines.items() if line.connected.is_set()]
+        prompt = [worker for worker in standing if not self._lines[worker].is_late]
+        return self._placement.choose(prompt or standing)
+
+    async def _has_lost(self, worker: int, recording: str) -> bool:
+        """Whether a worker that broke off is back and knows nothing of a recording: only then may it be opened again."""
+        if self._lines[worker].is_late:
+            return False
+        await _wait_any([self._lines[worker]])
+        try:
+            status = await self.status(worker)
+        except CallsealError:
+            return False
+        return all(entry.get("recording") != recording for entry in status["recordings"])
 
     async def _ask(self, recording: str, kind: str, **fields: Any) -> tuple[int, Message]:
         worker = self._placement.worker_of(recording)
@@ -142,3 +170,15 @@ class MediaPool:
         if not 0 <= worker < len(self._lines):
             raise Unavailable(f"media-{worker}: expected one of the {len(self._lines)} of the settings")
         return self._lines[worker]
+
+
+async def _wait_any(lines: Collection[MediaClient]) -> None:
+    """Until one of these lines stands, or each has been lost for `RETURN_SECONDS`."""
+    until = max((line.lost_at for line in lines), default=0.0) + RETURN_SECONDS
+    waits = [asyncio.create_task(line.connected.wait()) for line in lines]
+    try:
+        if waits and (seconds := until - asyncio.get_running_loop().time()) > 0:
+            await asyncio.wait(waits, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
