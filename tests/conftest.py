@@ -44,7 +44,7 @@ class Stack:
         self.surroundings, self.shut_in = surroundings or {}, shut_in
         self.file = folder / "callseal.toml"
         self.file.write_text(
-            f'data = "{folder / "data"}"\n[sip]\nport = 0\n[web]\nport = 0\n[media]\nfirst_port = 0\n{settings}', encoding="utf-8"
+            f'data = "{folder / "data"}"\n[sip]\nport = 0\n[web]\nport = 0\n[media]\n{settings}', encoding="utf-8"
         )
         self.config: Config = load_config(self.file)
         self.process: subprocess.Popen[str] | None = None

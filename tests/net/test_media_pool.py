@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from callseal.errors import LimitExceeded, NotAcceptable, Unavailable
-from callseal.net import media_pool
+from callseal.net import media_client, media_pool
 from callseal.net.media_pool import Placement
 from callseal.net.udp_batch import Share, open_pair
 from callseal.store.memory_log import MemoryLog, make_memory_files
@@ -165,6 +165,22 @@ def test_a_worker_that_is_away_gets_no_new_call_and_its_own_again_when_it_is_bac
         await call(peer, 9)
         assert len(first.recordings) == 3, "back again, it is the least loaded"
 
+    with_workers(tmp_path, 2, story)
+
+
+def test_new_calls_avoid_a_worker_that_has_owed_a_reply_for_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story(running: rig.Rig) -> None:
+        hung, other = running.workers
+        hung.held.clear()
+        waiting = asyncio.ensure_future(running.daemon.media.open(*opening("00" * 16)))
+        await asyncio.sleep(0)
+        assert [(await running.daemon.media.open(*opening(f"{number:032x}")))[0] for number in (1, 2, 3)] == [1, 1, 1]
+        hung.held.set()
+        assert (await waiting)[0] == 0
+        assert (await running.daemon.media.open(*opening("ff" * 16)))[0] == 0, "it answers: the least loaded again"
+        assert (len(hung.recordings), len(other.recordings)) == (2, 3)
+
+    monkeypatch.setattr(media_client, "LATE_SECONDS", 0.0)
     with_workers(tmp_path, 2, story)
 
 

@@ -2,7 +2,7 @@
 
 docs/architecture.md, "Media control". Invariants: a request is answered, refused or failed within its time; requests that
 wait are limited; when the line breaks every waiting request fails with Unavailable, and the line is tried again for ever.
-`is_late` says that the worker owes a reply whose time has passed, `lost_at` when the line was last lost (loop time).
+`is_silent` says that the time of a reply has passed and none has come since, `lost_at` when the line was last lost (loop time).
 """
 
 import asyncio
@@ -19,6 +19,7 @@ READ_BYTES = 64 << 10
 WAITING_LIMIT = 10_000
 FIRST_PAUSE_SECONDS = 0.05
 LONGEST_PAUSE_SECONDS = 0.2
+LATE_SECONDS = 0.5
 
 
 class MediaClient:
@@ -31,10 +32,18 @@ class MediaClient:
         self._timeout_seconds = timeout_seconds
         self._writer: asyncio.StreamWriter | None = None
         self._waiting: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._asked_at: dict[int, float] = {}
+        """When those were asked that do not wait for the disk."""
         self._last_id = 0
         self.connected = asyncio.Event()
-        self.is_late = False
+        self.is_silent = False
         self.lost_at = 0.0
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the worker has owed a reply for so long that a new call is better taken elsewhere."""
+        oldest = next(iter(self._asked_at.values()), None)
+        return self.is_silent or (oldest is not None and asyncio.get_running_loop().time() - oldest > LATE_SECONDS)
 
     async def run(self) -> None:
         """Keep the line until cancelled."""
@@ -52,7 +61,7 @@ class MediaClient:
                 await asyncio.sleep(LONGEST_PAUSE_SECONDS)
                 continue
             pause = FIRST_PAUSE_SECONDS
-            self._writer, self.is_late = writer, False
+            self._writer, self.is_silent = writer, False
             reading = asyncio.create_task(self._read(reader))
             try:
                 await self._on_connected()
@@ -84,22 +93,26 @@ class MediaClient:
         self._last_id += 1
         number = self._last_id
         data = encode_message({"type": kind, "id": number, **fields})
-        answer = self._waiting[number] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer = self._waiting[number] = loop.create_future()
+        if kind != "media.close":
+            self._asked_at[number] = loop.time()
         self._writer.write(data)
         try:
             return await asyncio.wait_for(answer, self._timeout_seconds)
         except TimeoutError as error:
-            self.is_late = True
+            self.is_silent = True
             raise Unavailable(f"{self.name}: no reply to {kind} within {self._timeout_seconds} s") from error
         finally:
             self._waiting.pop(number, None)
+            self._asked_at.pop(number, None)
 
     async def _read(self, reader: asyncio.StreamReader) -> None:
         decoder = MessageDecoder()
         with suppress(OSError, PeerError, LimitExceeded):
             while data := await reader.read(READ_BYTES):
                 for reply in decoder.feed(data):
-                    self.is_late = False
+                    self.is_silent = False
                     number = reply.get("id")
                     answer = self._waiting.get(number) if isinstance(number, int) else None
                     if answer is not None and not answer.done():

@@ -150,7 +150,7 @@ class MediaPool:
 
     async def _has_lost(self, worker: int, recording: str) -> bool:
         """Whether a worker that broke off is back and knows nothing of a recording: only then may it be opened again."""
-        if self._lines[worker].is_late:
+        if self._lines[worker].is_silent:
             return False
         await _wait_any([self._lines[worker]])
         try:
