@@ -275,6 +275,26 @@ def test_a_call_whose_worker_does_not_answer_is_never_on_two_and_the_next_go_els
     with_workers(tmp_path, 2, story)
 
 
+def test_what_a_worker_that_is_back_will_not_begin_is_asked_again_until_it_does(tmp_path: Path) -> None:
+    async def story(running: rig.Rig) -> None:
+        peer = await running.connect()
+        answered = [await call(peer, number) for number in range(4)]
+        first, second = running.workers
+        mine = set(first.recordings)
+        await first.stop()
+        first.full = Unavailable("ports: expected a free pair")
+        await first.start()
+        await running.wait(lambda: len(first.of("media.open")) == 4)
+        assert (await peer.ask(rig.request("BYE", "call-0@pbx", 2, to_tag=answered[0].to_tag))).status == 200
+        first.full = None
+        await running.wait(lambda: first.recordings)
+        assert set(first.recordings) == mine - {first.of("media.open")[0]["recording"]}, "the call that is over stays over"
+        assert {(order["part"], order["resume"]) for order in first.of("media.open")[2:]} == {(1, True)}
+        assert len(second.of("media.open")) == 2
+
+    with_workers(tmp_path, 2, story)
+
+
 def test_of_a_worker_that_is_away_it_is_not_known_whether_packets_still_come(tmp_path: Path) -> None:
     async def story(running: rig.Rig) -> None:
         peer = await running.connect()

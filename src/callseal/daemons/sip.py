@@ -4,7 +4,8 @@
 2. A new recording goes to the least loaded media worker; its orders go there one after another, their replies to the recorder.
 3. Reports become numbered events, written and made durable by a thread of their own.
 4. On the control socket the operator asks for a drain, and how it stands (`sip_control`).
-5. When a media worker has been restarted, every live recording of its own is opened again as its next part.
+5. When a media worker has been restarted, every live recording of its own is opened again as its next part, and what it refuses
+   then is asked again each second.
 6. What changed in a dialog is kept in memory that outlives this process before anything is answered; its successor takes it up.
 
 The custodian and the database are not needed here. Personal data goes to media only, inside `meta`.
@@ -25,7 +26,7 @@ from callseal.config.settings import Config
 from callseal.daemons.lifecycle import Lifecycle, start
 from callseal.daemons.peer_watch import PeerWatch
 from callseal.daemons.sip_control import SipControl
-from callseal.errors import CallsealError, ConfigError, InternalError, LimitExceeded
+from callseal.errors import CallsealError, ConfigError, Conflict, InternalError, LimitExceeded
 from callseal.net.exceptions import SignedExceptions
 from callseal.net.media_pool import MediaPool
 from callseal.net.sip_server import Limits, Message, SipServer
@@ -64,6 +65,8 @@ class SipDaemon:
         self.control = SipControl(config, self._recorder, self.report)
         self._tasks: set[asyncio.Task[None]] = set()
         self._orders: dict[str, deque[Order]] = {}
+        self._unopened: set[str] = set()
+        """Live recordings that their worker, back again, would not begin."""
         self._suppressed: dict[str, int] = {}
         self._recent: dict[str, deque[float]] = {kind: deque(maxlen=REFUSALS_PER_MINUTE) for kind in LIMITED}
         self._signalling = SignallingWatch()
@@ -193,6 +196,8 @@ class SipDaemon:
                     await self.media.close(output.recording, output.reason)
         except CallsealError as error:
             self._log.warning("media refused", order=type(output).__name__, recording=output.recording, why=str(error))
+            if isinstance(output, OpenMedia) and output.request["resume"] and not isinstance(error, Conflict):
+                self._unopened.add(output.recording)
             if isinstance(output, OpenMedia | UpdateMedia):
                 self._carry_out(self._recorder.media_failed(output.recording, datetime.now(UTC)))
 
@@ -215,6 +220,12 @@ class SipDaemon:
             if (order := self._recorder.attach(recording, recording in known)) is not None:
                 self._carry_out([order])
 
+    def _open_again(self) -> None:
+        for recording in self._unopened - self._orders.keys():
+            self._unopened.discard(recording)
+            if (order := self._recorder.attach(recording, False, again=True)) is not None:
+                self._carry_out([order])
+
     async def _refresh(self) -> None:
         """Changed certificates and peers are taken up without a restart; calls that are up go on."""
         while True:
@@ -233,9 +244,11 @@ class SipDaemon:
             self.events.tidy()
 
     async def _sweep(self) -> None:
-        """Tell of recordings whose peer is gone and whose packets have stopped; end them later: nobody is left to send BYE."""
+        """Open again what was refused. Tell of recordings whose peer is gone and whose packets have stopped; end them later:
+        nobody is left to send BYE."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
+            self._open_again()
             dialogs = self._recorder.sessions.dialogs.all()
             if all(self.server.has_peer(peer) for peer in {dialog.peer for dialog in dialogs}):
                 continue

@@ -65,9 +65,10 @@ class Recorder:
         """End a recording whose signalling is lost."""
         return self._sessions.end(recording, reason)
 
-    def attach(self, recording: str, is_known: bool) -> Output | None:
-        """What a media worker on a new line is told of a live recording that it knows, or knows no more."""
-        return self._sessions.attach(recording, is_known)
+    def attach(self, recording: str, is_known: bool, again: bool = False) -> Output | None:
+        """What a media worker on a new line is told of a live recording that it knows, or knows no more; `again` where it was
+        told so before, and refused."""
+        return self._sessions.attach(recording, is_known, again)
 
     def _check(self, exchange: Exchange) -> list[Output]:
         """What is refused for any method (section 8.2.1 and 8.2.2)."""

@@ -239,7 +239,7 @@ class Sessions:
         dialog.move(Trigger.LOSE)
         return self._close(dialog, reason)
 
-    def attach(self, recording: str, is_known: bool) -> Output | None:
+    def attach(self, recording: str, is_known: bool, again: bool = False) -> Output | None:
         """What media is told of a live session on a new line: that it goes on or, where media knows it no more, to begin its
         next part on the same ports. None for a session that has no ports yet."""
         dialog = self.dialogs.recorded_as(recording)
@@ -247,7 +247,8 @@ class Sessions:
             return None
         if is_known:
             return self._update(dialog)
-        dialog.part += 1
+        if not again:
+            dialog.part += 1
         return self._open(dialog)
 
     def restore(self, dialog: Dialog) -> None:
