@@ -79,10 +79,10 @@ FIGURES: dict[str, Figure] = {
         ),
     ),
     "timeline": Figure(
-        promise="two tracks stay within 40 ms of each other over a two-hour call with skew, jitter, reordering, loss, duplicates",
+        promise="two tracks stay within 20 ms of each other over a two-hour call with skew, jitter, reordering, loss, duplicates",
         module="timeline",
-        arguments={"pairs": 6, "hours": 2.0},
+        arguments={"pairs": 12, "hours": 2.0},
         shards=1,
-        holds=lambda counts: counts["hours"] >= 12 and counts["apart_ms"] <= 40,
+        holds=lambda counts: counts["hours"] >= 24 and counts["apart_ms"] <= 20 and counts["heard_apart_ms"] <= 20,
     ),
 }

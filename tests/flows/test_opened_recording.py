@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from callseal.errors import NotFound
-from callseal.flows.opened import KEPT_MESSAGES, Block, OpenedRecording, Track
+from callseal.flows.opened import FITTED_MS, KEPT_MESSAGES, Block, OpenedRecording, Track
 from callseal.model.call import Gap
+from callseal.rtp.timeline import STEP_MS
 
 NARROW = Track(1, "1", "customer", "PCMA", 8000, True)
 WIDE = Track(2, "2", "staff", "G722", 16000, True)
@@ -78,6 +79,31 @@ def test_a_block_is_placed_by_its_true_time_and_not_by_its_messages() -> None:
     heard = recording.samples([1], 0, 16000)[:, 0]
     assert not heard[: 420 * 8].any()
     assert np.array_equal(heard[420 * 8 : 1420 * 8], ramp(1))
+
+
+@pytest.mark.parametrize("step_ms", [-FITTED_MS, -1, 1, FITTED_MS])
+def test_where_the_timeline_followed_a_clock_one_block_is_fitted_and_all_others_are_as_they_were(step_ms: int) -> None:
+    sound = (np.sin(np.arange(2 * 8000) / 9) * 8000).astype(np.int16)
+    at_ms = [20 * n + (step_ms if n >= 50 else 0) for n in range(100)]
+    messages = {
+        second + 1: (second * 1000, [Block(1, at_ms[n], sound[n * 160 : n * 160 + 160]) for n in range(second * 50, second * 50 + 50)])
+        for second in range(2)
+    }
+    recording = opened(Part((NARROW,), messages), duration_ms=2100)
+    heard = recording.samples([1], 0, 2100 * 8)[:, 0]
+    step = step_ms * 8
+    assert np.array_equal(heard[: 49 * 160], sound[: 49 * 160])
+    assert np.array_equal(heard[50 * 160 + step : 100 * 160 + step], sound[50 * 160 :])
+    assert int(np.abs(np.diff(heard[: 100 * 160 + step].astype(int))).max()) < 1100, "no jump and no hole"
+    assert np.array_equal(heard[7900:8100], recording.samples([1], 7900, 8100)[:, 0]), "the same from wherever it is asked"
+
+
+def test_what_is_more_than_a_step_is_a_gap() -> None:
+    assert FITTED_MS >= STEP_MS
+    blocks = [Block(1, 0, ramp(1)[:160]), Block(1, 20 + FITTED_MS + 1, ramp(1)[160:320])]
+    heard = opened(Part((NARROW,), {1: (0, blocks)}), duration_ms=100).samples([1], 0, 800)[:, 0]
+    assert np.array_equal(heard[:160], ramp(1)[:160])
+    assert not heard[160 : 160 + 8 * (FITTED_MS + 1)].any()
 
 
 def test_two_tracks_are_two_columns_in_the_order_asked_and_at_one_rate() -> None:

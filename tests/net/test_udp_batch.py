@@ -1,6 +1,7 @@
 """Datagrams drained in batches: every one, in order, from the right socket, and overwritten afterwards."""
 
 import socket
+import time
 
 import pytest
 
@@ -50,6 +51,20 @@ def test_a_flooded_socket_is_left_for_the_next_time_and_holds_up_no_other(monkey
     assert [content for stream, content in first + rest if stream == 0] == [bytes([n]) for n in range(100)]
     flooded.close()
     quiet.close()
+
+
+def test_the_kernel_says_how_old_the_datagram_is_that_was_read_last() -> None:
+    udp, pair = UdpBatch(rows=16), open_pair("127.0.0.1")
+    sockets = [(pair.rtp.fileno(), 0)]
+    assert pair.age_ms(time.time_ns()) == 0, "nothing was read"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"one", ("127.0.0.1", pair.port))
+        sent = time.time_ns()
+    assert len(_drain(udp, sockets)) == 1
+    assert 110 <= pair.age_ms(sent + 120_000_000) <= 130
+    assert pair.age_ms(sent - 1_000_000_000) == 0, "the clock was set back"
+    assert pair.age_ms(sent + 2_000_000_000) == 0, "the clock was set on"
+    pair.close()
 
 
 def test_a_datagram_longer_than_a_row_is_cut_and_its_neighbours_are_whole() -> None:

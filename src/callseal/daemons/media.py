@@ -71,13 +71,14 @@ class MediaDaemon:
         spool = config.data / "spool" / self._source
         self.spool = SpoolWriter(spool, instance, config.media.spool_segment_bytes, self._on_durable)
         cards = SealingCards(config.data / "cards", config.data / "log" / "log.vkey", self.note)
-        self.recorder = Recorder(self.spool, self.note, cards.choose, instance)
+        self.recorder = Recorder(self.spool, self.note, cards.choose, instance, age_ms=self._age_ms)
         self.server = ControlServer(
             config.media_socket(worker), self.handle, self._on_gone, users_of(config.data / "events" / "sip")
         )
         self.account = MediaAccount(config.run, self._source, self.recorder, self.spool, self.events, memory_locked)
         self._udp = UdpBatch()
         self._pairs: dict[int, PortPair] = {}
+        self._read_ns = 0
         self._clear: dict[int, ClearSource] = {}
         """Streams in the clear, by exception: each takes one source of its network only."""
         self._sockets: list[tuple[int, int]] = []
@@ -226,13 +227,24 @@ class MediaDaemon:
         self._wakes += 1
         self._drain_clear(began)
         for packets, lengths, streams in self._udp.drain(self._sockets):
+            read = self._note_read()
             rtcp = (packets[:, 1] >= _MUXED_RTCP[0]) & (packets[:, 1] <= _MUXED_RTCP[1])
             if rtcp.any():
                 self.recorder.reports.take(packets[rtcp], lengths[rtcp], streams[rtcp])
                 packets, lengths, streams = packets[~rtcp], lengths[~rtcp], streams[~rtcp]
-            self.recorder.take(packets, lengths, streams, began)
+            self.recorder.take(packets, lengths, streams, began, read)
         self.recorder.woke(began, all_taken=not self._udp.left_some)
         return began
+
+    def _note_read(self) -> int:
+        """A chunk has just been read: what it holds came before now."""
+        self._read_ns = time.time_ns()
+        return now_ms()
+
+    def _age_ms(self, stream: int) -> int:
+        """How long before the chunk was read this stream's newest packet in it had come."""
+        pair = self._pairs.get(stream)
+        return 0 if pair is None else pair.age_ms(self._read_ns)
 
     def _flush(self, began: int) -> None:
         for chunk in self._udp.drain(self._rtcp_sockets):
@@ -294,7 +306,7 @@ class MediaDaemon:
         for number, source in self._clear.items():
             if not source.is_latched:
                 if (chunk := source.take(number)) is not None:
-                    self.recorder.take(*chunk, began)
+                    self.recorder.take(*chunk, began, self._note_read())
                 self.recorder.receiver.failed[number] += source.refused
                 source.refused, latched = 0, latched or source.is_latched
         if latched:

@@ -1,7 +1,8 @@
 """What an opening holds, and how its granted seconds become sound: steps 5 and 6 of `flows.open`.
 
 Blocks of each track are placed on the recording's own timeline by their true times, so that a gap stays a silence of its own
-length. Samples are 16 bit; the rate is the highest of the tracks, and a slower track is repeated to it.
+length. Where the timeline followed a speaker's clock by a millisecond or two, the block before is resampled to fit: nothing is
+cut. Samples are 16 bit; the rate is the highest of the tracks, and a slower track is repeated to it.
 Invariants: a second is unsealed when it is asked for; at most `KEPT_MESSAGES` decoded messages are kept, and they are overwritten
 with the keys when the opening ends; after that every question raises NotFound.
 """
@@ -10,6 +11,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -21,6 +23,8 @@ from callseal.model.call import Gap
 Samples = NDArray[np.int16]
 
 KEPT_MESSAGES: Final = 16
+FITTED_MS: Final = 2
+"""What two blocks stand apart or overlap where the timeline has followed a clock (`rtp.timeline.STEP_MS`); more is a gap."""
 NEIGHBOURS_MS: Final = 2500
 """How far a block may stand from the time at which its message was sealed: one second of sound, and late packets."""
 
@@ -103,14 +107,17 @@ class OpenedRecording:
         """
         sound = np.zeros((last - first, len(tracks)), dtype=np.int16)
         from_ms, to_ms = first * 1000 // self.rate_hz, -(-last * 1000 // self.rate_hz)
+        found: dict[int, list[Block]] = {track: [] for track in tracks}
         with self._lock:
             self._check()
             for number, part in enumerate(self._parts):
                 for at_ms, n in part.messages:
                     if from_ms - NEIGHBOURS_MS <= at_ms <= to_ms + NEIGHBOURS_MS:
                         for block in self._blocks(number, part, n):
-                            if block.track in tracks:
-                                self._place(block, sound[:, list(tracks).index(block.track)], first)
+                            if block.track in found:
+                                found[block.track].append(block)
+            for lane, track in enumerate(tracks):
+                self._lay(sorted(found[track], key=lambda block: block.at_ms), sound[:, lane], first)
         return sound
 
     def peaks(self, columns: int) -> dict[int, list[int]]:
@@ -158,13 +165,29 @@ class OpenedRecording:
             _forget(self._kept.popitem(last=False)[1])
         return blocks
 
-    def _place(self, block: Block, lane: Samples, first: int) -> None:
-        rate = next(track.rate_hz for track in self.tracks if track.number == block.track)
-        samples = np.repeat(block.samples, self.rate_hz // rate)
-        at = block.at_ms * self.rate_hz // 1000 - first
-        start, end = max(0, at), min(len(lane), at + len(samples))
-        if start < end:
-            lane[start:end] = samples[start - at : end - at]
+    def _lay(self, blocks: list[Block], lane: Samples, first: int) -> None:
+        """Place one track's blocks, in order of time, each fitted to the one after it."""
+        for block, after in zip_longest(blocks, blocks[1:]):
+            at = block.at_ms * self.rate_hz // 1000 - first
+            if at >= len(lane):
+                break
+            rate = next(track.rate_hz for track in self.tracks if track.number == block.track)
+            samples = np.repeat(_fit(block, after, rate), self.rate_hz // rate)
+            start, end = max(0, at), min(len(lane), at + len(samples))
+            if start < end:
+                lane[start:end] = samples[start - at : end - at]
+
+
+def _fit(block: Block, after: Block | None, rate_hz: int) -> Samples:
+    """A block's samples, as many as lie between it and the one after where that begins a little later or sooner than it ends."""
+    if after is None or not len(after.samples):
+        return block.samples
+    room = (after.at_ms - block.at_ms) * rate_hz // 1000
+    if not 0 < abs(room - len(block.samples)) <= FITTED_MS * rate_hz // 1000:
+        return block.samples
+    known = np.append(block.samples, after.samples[0])
+    fitted: Samples = np.rint(np.interp(np.linspace(0, len(block.samples), room, endpoint=False), np.arange(len(known)), known))
+    return fitted.astype(np.int16)
 
 
 def _all_tracks(parts: Sequence[OpenedPart]) -> tuple[Track, ...]:

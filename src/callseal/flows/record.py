@@ -29,7 +29,7 @@ from callseal.rtp.header import Bytes, Ints
 from callseal.rtp.srtcp import SrtcpCounter
 from callseal.rtp.srtp import SrtpReceiver
 from callseal.rtp.telephone_event import read_durations
-from callseal.rtp.timeline import Timeline
+from callseal.rtp.timeline import Timeline, unknown_age
 from callseal.vault.card import SealingCard
 
 HOLD_MS: Final = 200
@@ -42,14 +42,16 @@ BEGIN_MS: Final = 1000
 """A part begins with its first frames, or so long after it was opened."""
 
 
-
 class Recorder:
-    """All recordings of one worker. Times (`now_ms`) are of a monotonic clock, in ms."""
+    """All recordings of one worker. Times (`now_ms`) are of a monotonic clock, in ms; `age_ms` is the timeline's."""
 
-    def __init__(self, spool: Spool, note: Note, card: Callable[[], SealingCard], instance: str, max_streams: int = 4096) -> None:
+    def __init__(
+        self, spool: Spool, note: Note, card: Callable[[], SealingCard], instance: str, max_streams: int = 4096,
+        age_ms: Callable[[int], int] = unknown_age,
+    ) -> None:  # fmt: skip
         self._spool, self._note, self._card = spool, note, card
         self.receiver = SrtpReceiver(max_streams)
-        self._timeline = Timeline(max_streams)
+        self._timeline = Timeline(max_streams, age_ms)
         self._guards = make_guards()
         self.recordings: dict[str, Recording] = {}
         self._by_number: dict[int, Recording] = {}
@@ -99,8 +101,8 @@ class Recorder:
         """Where `now` stands on a recording's timeline."""
         return now_ms + int(self.table.base_ms[recording.streams[0].number])
 
-    def take(self, packets: Bytes, lengths: Ints, streams: Ints, now_ms: int) -> None:
-        """Steps 1 and 2, for one chunk that was drained at the wake `now_ms`."""
+    def take(self, packets: Bytes, lengths: Ints, streams: Ints, now_ms: int, read_ms: int = 0) -> None:
+        """Steps 1 and 2, for one chunk that was drained at the wake `now_ms`, and was read to its end at `read_ms`."""
         frames = self.receiver.unprotect(packets, lengths, streams)
         kind = self.table.kind[frames.stream, frames.payload_type]
         wanted = (kind != UNKNOWN) & ~self.table.paused[frames.stream] & (frames.length > 0)
@@ -114,7 +116,7 @@ class Recorder:
         if not len(frames):
             return
         clock = self.table.clock_hz[frames.stream, frames.payload_type]
-        at_ms = self._timeline.place(frames, self.receiver, arrived, clock)
+        at_ms = self._timeline.place(frames, self.receiver, arrived + max(read_ms - now_ms, 0), clock)
         voice = np.where(kind == BLIND, UNSEEN, -1)
         duration = np.where(kind == EVENT, read_durations(frames.payload, frames.length) * 1000 // clock, voice)
         held = Held(now_ms, frames, at_ms, duration)

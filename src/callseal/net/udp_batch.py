@@ -1,13 +1,16 @@
 """UDP by the batch: one socket a stream, drained with recvmmsg(2) into rows of one numpy array.
 
-Source: recvmmsg(2), RFC 3550 section 11 (RTP on an even port, RTCP on the next). Called through cffi's ABI mode: no compiler.
+Source: recvmmsg(2), RFC 3550 section 11 (RTP on an even port, RTCP on the next), socket(7) SIOCGSTAMP (when a datagram came).
+Called through cffi's ABI mode: no compiler.
 Invariants: nothing is allocated for a packet; a datagram longer than a row can hold is cut, so its tag cannot verify; one socket
 is read for at most `SOCKET_DATAGRAMS` at a time, so that a flood of it holds up no other.
 """
 
 import socket
+import struct
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from fcntl import ioctl
 from typing import Any, NamedTuple
 
 import cffi
@@ -22,6 +25,10 @@ ROW_BYTES = 1536
 LONGEST_BYTES = ROW_BYTES - 16
 RECEIVE_BUFFER_BYTES = 4 << 20
 PORT_TRIES = 200
+OLDEST_MS = 1000
+"""A datagram that waited longer is not believed: the clock was set meanwhile."""
+_SIOCGSTAMPNS = 0x8907
+_TIMESPEC = struct.Struct("qq")
 
 _ffi = cffi.FFI()
 _ffi.cdef("""
@@ -102,15 +109,27 @@ class UdpBatch:
 
 
 class PortPair:
-    """An RTP socket on an even port and an RTCP socket on the next one."""
+    """An RTP socket on an even port and an RTCP socket on the next one. The kernel keeps when each RTP datagram came."""
 
     def __init__(self, rtp: socket.socket, rtcp: socket.socket) -> None:
         self.rtp, self.rtcp = rtp, rtcp
+        self.age_ms(0)  # from the first question on the kernel keeps it
 
     @property
     def port(self) -> int:
         """The even port."""
         return int(self.rtp.getsockname()[1])
+
+    def age_ms(self, read_ns: int) -> int:
+        """How long before `read_ns` (of the system's clock) the RTP datagram that was read last came; 0 where nobody knows."""
+        came = bytearray(_TIMESPEC.size)
+        try:
+            ioctl(self.rtp, _SIOCGSTAMPNS, came)
+        except OSError:
+            return 0
+        seconds, nanoseconds = _TIMESPEC.unpack(came)
+        age = round((read_ns - seconds * 1_000_000_000 - nanoseconds) / 1_000_000)
+        return age if 0 <= age <= OLDEST_MS else 0
 
     def close(self) -> None:
         """Give both ports back."""

@@ -97,6 +97,8 @@ class Pacer:
 
     def _send_due(self, now: float) -> None:
         for job in self._jobs:
+            if job.sent == 0 and len(self._jobs) == 1:
+                job.start = max(job.start, now)  # a call alone starts its clock with its first packet, as a telephone does
             wanted = (
                 min(int((now - job.start) / _FRAME_SECONDS) + 1, job.packets, job.sent + MAX_BURST) if now >= job.start else 0
             )
