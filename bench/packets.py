@@ -4,16 +4,18 @@ All ways get the same packets, interleaved in one run: the receiver on one core,
 receiving process, its spool thread and fdatasync among it. On loopback the kernel charges the receive interrupt to the sender.
 """
 
+import json
 import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench import rtpengine, ways
+from bench import plot, rtpengine, ways
 from bench.traffic import FRAME_SECONDS, WARM_UP_TICKS, Sender, Traffic, make_traffic
 from bench.ways import SENDER_CORE, Reading, Receiver, memory_of
 
@@ -36,6 +38,8 @@ class Measured:
     packets: int
     lost: int
     late: float
+    busy: float
+    """Of the sender's core, while it sent: below 1 it was not what held things up."""
     bytes_a_stream: int
     wake_late_ms: int = 0
 
@@ -66,8 +70,9 @@ def measure(way: Way, traffic: Traffic) -> Measured:
         try:
             sender.send(0, WARM_UP_TICKS)
             before = _settle(receiver, WARM_UP_TICKS * traffic.streams)
-            box = _box_seconds()
+            box, began, sending = _box_seconds(), time.monotonic(), time.process_time()
             late = sender.send(WARM_UP_TICKS, traffic.ticks)
+            busy = (time.process_time() - sending) / (time.monotonic() - began)
             after = _settle(receiver, traffic.ticks * traffic.streams)
         finally:
             sender.close()
@@ -76,22 +81,21 @@ def measure(way: Way, traffic: Traffic) -> Measured:
     sent = (traffic.ticks - WARM_UP_TICKS) * traffic.streams
     lost = traffic.ticks * traffic.streams - receiver.kept if isinstance(receiver, rtpengine.Rtpengine) else sent - packets
     wake_late = receiver.late_ms_p99 if isinstance(receiver, ways.Worker) else 0
-    return Measured(
-        after.cpu_seconds - before.cpu_seconds, used, packets, lost, late, held // traffic.streams, wake_late
-    )  # fmt: skip
+    cpu = after.cpu_seconds - before.cpu_seconds
+    return Measured(cpu, used, packets, lost, late, busy, held // traffic.streams, wake_late)
 
 
-def run(calls: list[int], seconds: float, runs: int) -> int:
-    """Measure and print; returns 1 where a packet was lost in our worker."""
+def run(calls: list[int], seconds: float, runs: int, raw: Path | None = None) -> int:
+    """Measure and print, and keep every run in `raw` (JSON) with a plot beside it; returns 1 where our worker lost a packet."""
     os.sched_setaffinity(0, {SENDER_CORE})
     print(f"{_processor()}, {os.cpu_count()} cores, Linux {platform.release()}, Python {platform.python_version()}")
     print(f"two G.711 streams a call, {seconds:g} s measured, {runs} interleaved runs, medians")
     for name in {RTPENGINE, BLOCKED} - WAYS.keys():
         print(f"left out, for rtpengine is not installed (apt-get install rtpengine-daemon): {name}")
     print(f"\n{'suite':25}{'calls':>6}  {'way':40}{'µs/packet':>10}{'calls/core':>11}{'to ours':>9}", end="")
-    print(f"{'lost':>7}{'late ms':>9}{'box s':>7}{'KiB/stream':>11}")
+    print(f"{'lost':>8}{'late ms':>9}{'sender':>8}{'box s':>7}{'KiB/stream':>11}")
     ticks = WARM_UP_TICKS + round(seconds / FRAME_SECONDS)
-    lost = 0
+    lost, kept = 0, []
     for count in calls:
         for suite in SUITES:
             traffic = make_traffic(suite, 2 * count, ticks)
@@ -100,6 +104,13 @@ def run(calls: list[int], seconds: float, runs: int) -> int:
                 for name, way in WAYS.items():
                     found[name].append(measure(way, traffic))
             lost += _report(suite, count, found)
+            for name, its in found.items():
+                kept.append({"suite": suite, "calls": count, "way": name, "runs": [asdict(it) for it in its]})
+    if raw is not None:
+        facts = {"machine": _processor(), "cores": os.cpu_count(), "kernel": platform.release()}
+        facts["python"] = platform.python_version()
+        raw.write_text(json.dumps({"commit": _commit(), **facts, "seconds": seconds, "measured": kept}, indent=1) + "\n")
+        raw.with_suffix(".svg").write_text(plot.draw(kept), encoding="utf-8")
     return 1 if lost else 0
 
 
@@ -108,9 +119,9 @@ def _report(suite: str, calls: int, found: dict[str, list[Measured]]) -> int:
     for name, runs in found.items():
         cost, lost = _cost(runs), sum(run.lost for run in runs)
         late, box = max(run.late for run in runs) * 1000, statistics.median(run.box for run in runs)
-        memory = statistics.median(run.bytes_a_stream for run in runs) / 1024
+        memory, busy = statistics.median(run.bytes_a_stream for run in runs) / 1024, max(run.busy for run in runs)
         print(f"{suite:25}{calls:6}  {name:40}{cost:10.2f}{1e6 / cost / 100:11.0f}{cost / ours:8.2f}x", end="")
-        print(f"{lost:7}{late:9.1f}{box:7.2f}{memory:11.1f}")
+        print(f"{lost:8}{late:9.1f}{busy:8.0%}{box:7.2f}{memory:11.1f}")
     print(f"{'':33}wakes of our worker late, p99: {max(run.wake_late_ms for run in found[OURS])} ms\n", flush=True)
     return sum(run.lost for run in found[OURS])
 
@@ -134,6 +145,10 @@ def _box_seconds() -> float:
     """CPU seconds of the whole machine that were not idle, all cores."""
     fields = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
     return (sum(fields[:8]) - fields[3] - fields[4]) / os.sysconf("SC_CLK_TCK")
+
+
+def _commit() -> str:
+    return subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _processor() -> str:

@@ -42,7 +42,7 @@ class Rtpengine:
         self.kept = 0
         """Packets that its files hold, once it has ended."""
         self._ng = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._ng.settimeout(2)
+        self._ng.settimeout(20)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind(("127.0.0.1", 0))
             self._address = free.getsockname()

@@ -165,6 +165,14 @@ class MediaRig:
         self._line.settimeout(20)
         self._decoder = MessageDecoder()
 
+    @classmethod
+    def on(cls, other: "MediaRig") -> "MediaRig":
+        """Another control line to the same worker."""
+        line = cls.__new__(cls)
+        line.__dict__.update(other.__dict__, _line=None, _id=0)
+        line.connect()
+        return line
+
     def disconnect(self) -> None:
         if self._line is not None:
             self._line.close()
@@ -227,11 +235,11 @@ class MediaRig:
             found += [item for item in iter_frames(path.read_bytes()) if isinstance(item, Frame)]
         return found
 
-    def open_parts(self, recording: str) -> list[OpenedPart]:
-        """Every part of a recording, opened message by message with the private key, in order."""
+    def open_parts(self, recording: str, frames: list[Frame] | None = None) -> list[OpenedPart]:
+        """Every part of a recording, opened message by message with the private key, in order; from the spool, or these frames."""
         parts: dict[int, tuple[OpenedPart, PartOpener]] = {}
         previous: dict[int, bytes] = {}
-        for frame in self.frames():
+        for frame in self.frames() if frames is None else frames:
             if frame.recording.hex() != recording:
                 continue
             if frame.is_header:

@@ -32,7 +32,34 @@ def merge(results: Sequence[Counts]) -> dict[str, Any]:
 
 PARSERS = ("sip", "multipart", "sdp", "metadata", "rtp", "srtcp")
 
+
+
+def holds_calls(counts: Counts, calls: int, seconds: int) -> bool:
+    """So many calls for so long without a lost packet, in memory that does not grow, and a sample is what was spoken."""
+    return (
+        counts["at_once"] >= calls
+        and counts["seconds"] >= seconds
+        and not any(counts[name] for name in ("lost", "failed", "gaps", "samples_differ"))
+        and counts["samples_opened"] >= 4
+        and counts["sample_packets"] > 0
+        and counts["bytes_a_stream"] <= 64 << 10
+        and counts["memory_last_kib"] <= 1.02 * counts["memory_first_kib"]
+    )
+
+
 FIGURES: dict[str, Figure] = {
+    "calls": Figure(
+        promise="1,000 encrypted calls for 10 minutes on 2 cores: no packet lost, flat memory, a sample opened is what was spoken",
+        module="calls",
+        arguments={"seconds": 600, "calls": 1000, "call_seconds": 3600.0},
+        holds=lambda counts: holds_calls(counts, 1000, 600),
+    ),
+    "soak": Figure(
+        promise="an hour at 80 % of a worker's limit (2,048 calls), calls coming and going: no packet lost, flat memory",
+        module="calls",
+        arguments={"seconds": 3600, "calls": 1640, "call_seconds": 300.0},
+        holds=lambda counts: holds_calls(counts, 1638, 3600),
+    ),
     "fuzz": Figure(
         promise="ten minutes of the processor for each parser: no error let out, nothing slow, no growth",
         module="fuzz",

@@ -76,8 +76,8 @@ class Sealing:
         self._promises.then(tell)
         return frames
 
-    def seal(self, ripe: Sequence[Held], guards: Sequence[Guard]) -> list[Buffer]:
-        """The spool frames of what the guards keep of these; all of them are overwritten."""
+    def seal(self, ripe: list[Held], guards: Sequence[Guard]) -> list[Buffer]:
+        """The spool frames of what the guards keep of these; all of them are overwritten, and taken out of the list."""
         if not ripe:
             return []
         frames = join_frames([held.frames for held in ripe])
@@ -85,6 +85,7 @@ class Sealing:
         for held in ripe:
             if held.frames is not frames:
                 held.frames.payload[:] = 0
+        ripe.clear()  # a second of everybody is not held twice
         try:
             keep = keep_mask(guards, whole.batch)
             self._name_withheld(whole, keep)
