@@ -91,6 +91,8 @@ class Run:
         self.counts = dict.fromkeys(("calls", "packets", "lost", "failed"), 0)
         self.samples: list[tuple[str, list[Stream], int]] = []
         self.late = 0.0
+        self.gaps = 0
+        """Before everybody hangs up at once, which takes seconds."""
         self._kept: set[str] = set()
         self._begun: queue.Queue[tuple[Slot, list[int], dict[str, Any]]] = queue.Queue()
         self._orders: queue.Queue[Slot | None] = queue.Queue()
@@ -115,6 +117,7 @@ class Run:
             self._turn(second)
             self._speak(began + second, second % 2)
         self.looks.append((time.monotonic() - began, memory_of(self.pid), cpu_of(self.pid)))
+        self.gaps = len(self.rig.events("Gap"))
         self._hang_up()
 
     def _turn(self, second: int) -> None:
@@ -207,7 +210,6 @@ def run(calls: int, seconds: int, call_seconds: float, tell: Callable[[str], Non
             os.sched_setaffinity(0, {SENDER_CORE})
             work = Run(rig, sweeper, calls, seconds, call_seconds, fault)
             work.run()
-            gaps = len(rig.events("Gap"))
             late = rig.ask("media.status")["late_ms_p99"]
             frames = sweeper.finish()
         opened = 0, 0, 0
@@ -219,7 +221,7 @@ def run(calls: int, seconds: int, call_seconds: float, tell: Callable[[str], Non
     (_t0, _m0, cpu_first), (_t1, last, cpu_last) = work.looks[0], work.looks[-1]
     settled = next((memory for at, memory, _cpu in work.looks if at >= SETTLE_SECONDS), work.looks[0][1])
     return {
-        **work.counts, "seconds": seconds, "at_once": calls, "gaps": gaps,
+        **work.counts, "seconds": seconds, "at_once": calls, "gaps": work.gaps,
         "samples_opened": opened[0], "sample_packets": opened[1], "samples_differ": opened[2],
         "ns_a_packet": round((cpu_last - cpu_first) / max(1, work.counts["packets"]) * 1e9),
         "memory_first_kib": settled >> 10, "memory_last_kib": last >> 10,
