@@ -29,7 +29,7 @@ TEXTS = {
     "event": "CallStarted|CallUpdated|CallEnded|OddityNoticed|OfferRefused|PeerRefused|BadRequest|PartStarted|Sealed|Gap"
     "|TonesWithheld|PacketsFailed|PartEnded|WorkerStarted|WorkerStopped|PartAdopted|ObjectWritten|SpoolFreed|SignedIn|SignInRefused"
     "|AudioRefused|CardStale|CustodianAway|DiskLow|VoiceMissing|SignallingLost|DrainBegan|DrainEnded|CallNotSealed"
-    "|StreamHeard|CertificateExpiring|ExceptionBegan|ExceptionEnded|EventsDropped|Other",
+    "|StreamHeard|CertificateExpiring|ExceptionBegan|ExceptionEnded|EventsDropped|SealingLate|Other",
     "group": r"(?!.*\d{5})[a-z][a-z0-9_-]{0,31}/\d{4}-\d\d-\d\d",
     "hold": _ID16,
     "same_call_as": _ID16,

@@ -26,8 +26,42 @@ class Figure:
 
 
 def merge(results: Sequence[Counts]) -> dict[str, Any]:
-    """The shards' counts as one: the largest of what is in milliseconds, the sum of all else."""
-    return {name: (max if name.endswith("_ms") else sum)(result[name] for result in results) for name in results[0]}
+    """The shards' counts as one: the largest of what is in milliseconds, all rows, the sum of all else."""
+    return {name: _merge(name, [result[name] for result in results]) for name in results[0]}
+
+
+def _merge(name: str, values: Sequence[Any]) -> Any:
+    if isinstance(values[0], list):
+        return [row for rows in values for row in rows]
+    return max(values) if name.endswith("_ms") else sum(values)
+
+
+OUTAGES = {
+    "custodian away": "custodian_away", "database away": "", "object store away": "", "disk stands still": "seal_lag",
+    "disk slow": "", "disk full": "disk_low",
+}  # fmt: skip
+KILLS = {"media worker killed": "part_interrupted", "signalling killed": "", "both killed": "part_interrupted"}
+"""Failures, and the alert that each must raise."""
+LONG_SECONDS = {"database away": 600}
+NO_SLOWER = 3
+"""While a part is away, an INVITE's median time is at most so many times the usual one of the same run."""
+
+
+def costs_no_more(row: Mapping[str, Any]) -> bool:
+    """Whether one failure cost no more than is promised."""
+    name = row["failure"]
+    if name in KILLS:
+        is_little = row["lost_before_seconds"] <= 2 and row["lost_after_seconds"] <= 3
+    else:
+        is_little = row["refused"] == 0 and row["lost_seconds"] == 0 and row["seconds"] >= LONG_SECONDS.get(name, 20)
+        is_little &= row["invite_p50"] <= NO_SLOWER * row["invite_usual_p50"]
+    wanted = {**OUTAGES, **KILLS}[name]
+    return bool(
+        is_little
+        and row["unnamed_seconds"] == row["claimed_seconds"] == row["dropped_events"] == 0
+        and row["taken_in_order"]
+        and (not wanted or wanted in row["alerts"])
+    )
 
 
 PARSERS = ("sip", "multipart", "sdp", "metadata", "rtp", "srtcp")
@@ -90,6 +124,14 @@ FIGURES: dict[str, Figure] = {
             counts["kills"] >= 200
             and counts["calls"] >= 800
             and not any(counts[name] for name in ("lost_before_2s", "sealed_through_lied", "loss_not_named", "not_resumed"))
+        ),
+    ),
+    "failures": Figure(
+        promise="each part away, slow or killed: INVITE answered as ever, at most 2 s before and 3 s after a kill lost, all of it named",
+        module="failures",
+        arguments={"seconds": 30, "long_seconds": 600},
+        holds=lambda counts: (
+            {row["failure"] for row in counts["rows"]} == {*OUTAGES, *KILLS} and all(map(costs_no_more, counts["rows"]))
         ),
     ),
     "private": Figure(

@@ -169,6 +169,17 @@ def test_only_sip_is_answered_by_the_media_worker(installed: Installed, name: st
     assert said == ("answered" if name in ("sip", "media") else "ended")
 
 
+def test_a_workers_account_is_read_by_every_daemon_and_put_by_nobody_in_its_place(installed: Installed, recording: str) -> None:
+    path = "/var/lib/callseal/run/media-0.json"
+    for name in ("web", "watcher"):
+        said = json.loads(installed.run("cat", path, user=f"callseal-{name}").stdout)
+        assert said["worker"] == "media-0" and said["packets"] > 0
+    for name in ("web", "watcher", "sip"):
+        for attempt in (["rm", "-f", path], ["mv", "-f", path, f"{path}.away"], ["cp", "/dev/null", path]):
+            assert installed.run(*attempt, user=f"callseal-{name}", check=False).returncode != 0
+    assert installed.run("cat", path, user="nobody", check=False).returncode != 0
+
+
 @pytest.mark.parametrize("name", ["sip", "media", "web", "watcher"])
 def test_nobody_puts_a_socket_in_the_custodians_place(installed: Installed, name: str) -> None:
     path = "/var/lib/callseal/run/custodian.sock"

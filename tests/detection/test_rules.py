@@ -156,6 +156,12 @@ def test_events_that_found_no_room_are_told_of_with_their_count() -> None:
     assert finding.severity == "critical" and finding.text.startswith("17 events of media-0 found no room")
 
 
+def test_calls_that_were_late_are_told_of_afterwards_too() -> None:
+    for count, words in ((3, "3 calls fell behind"), (0, "had fallen 8 s behind")):
+        (finding,) = rule_of("seal_lag")(of(seen("SealingLate", count=count, duration_ms=8200)))
+        assert finding.dedupe == "seal_lag:media-0" and words in finding.text
+
+
 def test_an_idle_worker_may_be_silent() -> None:
     (account,) = worker(1200, 60_000).workers
     assert list(rule_of("worker_silent")(View(now=NOW, workers=(replace(account, recordings=()),)))) == []

@@ -26,7 +26,8 @@ EVENTS = (
     "PartStarted", "Sealed", "Gap", "TonesWithheld", "PacketsFailed", "PartEnded", "WorkerStarted", "WorkerStopped",
     "PartAdopted", "ObjectWritten", "SpoolFreed", "SignedIn", "SignInRefused", "AudioRefused",
     "CardStale", "CustodianAway", "DiskLow", "VoiceMissing", "SignallingLost", "DrainBegan", "DrainEnded",
-    "CallNotSealed", "StreamHeard", "CertificateExpiring", "ExceptionBegan", "ExceptionEnded", "EventsDropped", "Other",
+    "CallNotSealed", "StreamHeard", "CertificateExpiring", "ExceptionBegan", "ExceptionEnded", "EventsDropped",
+    "SealingLate", "Other",
 )  # fmt: skip
 """What an `Event` may be called; one that is not yet on the list is relayed as `Other`, so that its number is not missing."""
 

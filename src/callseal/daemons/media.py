@@ -258,6 +258,8 @@ class MediaDaemon:
         if failing and not self._told_disk:
             self.note("DiskLow", None, {"why": failing})
         self._told_disk = bool(failing)
+        if (late := self.account.find_late(now_ms())) is not None:
+            self.note("SealingLate", None, late)
         self.events.tidy()
         self._spawn(self.account.write(datetime.now(UTC), now_ms(), self._wakes, self._late_ms))
 

@@ -22,6 +22,7 @@ from callseal.store.event_queue import EventQueue
 from callseal.store.spool import QUEUE_BYTES, SpoolWriter
 
 _COUNTS: Final = ("packets", "lost", "failed", "replayed")
+LATE_MS: Final = 5000
 _PAGE_BYTES: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -36,6 +37,8 @@ class MediaAccount:
         self._ended = dict.fromkeys(_COUNTS, 0)
         self._told = dict.fromkeys(_COUNTS, 0)
         self._is_writing = False
+        self._late_ms = 0
+        """While recordings are late: the furthest that any was behind."""
 
     def end(self, recording: Recording) -> None:
         """A recording is about to be closed: keep what its streams counted."""
@@ -56,6 +59,19 @@ class MediaAccount:
             pass  # its age says it
         finally:
             self._is_writing = False
+
+    def find_late(self, now_ms: int) -> dict[str, int] | None:
+        """Data of a `SealingLate` event when recordings fall `LATE_MS` behind, and (`count` 0) when all have caught up again."""
+        lags = [lag for _recording, _part, _through, lag in self._recordings(now_ms)]
+        worst = max(lags, default=0)
+        if worst > LATE_MS and not self._late_ms:
+            self._late_ms = worst
+            return {"count": sum(lag > LATE_MS for lag in lags), "duration_ms": worst}
+        if self._late_ms and worst <= LATE_MS:
+            longest, self._late_ms = self._late_ms, 0
+            return {"count": 0, "duration_ms": longest}
+        self._late_ms = max(self._late_ms, worst) if self._late_ms else 0
+        return None
 
     def remove(self) -> None:
         """The worker stops: it has no account any more."""

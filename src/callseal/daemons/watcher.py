@@ -1,8 +1,8 @@
 """The watcher: brings finished recordings in, carries events to the log, has what is due destroyed, and raises alerts.
 
 1. Bring the database to this version; shut the process in: it writes rows and objects, frees spools, and reads events.
-2. Round by round: capture, relay; less often reconcile, dispose, drain, alert, figures. What is away is waited for, and says so
-   once. Beside it, mail: a mail server that is slow holds up nothing.
+2. Round by round: capture, relay; less often reconcile, dispose, drain. What is away is waited for, and says so once.
+   Beside it alerts and figures, for which nobody else is waited, and mail.
 3. On SIGTERM, end after the round that is going on: every round may be cut off anywhere.
 
 Invariants: no key comes near this process; `callseal.vault.unseal` and the custodian are not imported (import contract).
@@ -34,6 +34,7 @@ from callseal.flows.reconcile import Reconciliation
 from callseal.flows.relay import Relay
 from callseal.flows.witness import Witnessing, read_witness_key
 from callseal.keyring.client import Keyring
+from callseal.model.call import Severity
 from callseal.model.message import Message
 from callseal.notify.journal import announce
 from callseal.notify.mail import send_mail, write_mail
@@ -51,6 +52,8 @@ ALERT_EVERY = timedelta(seconds=2)
 DISPOSE_EVERY = timedelta(seconds=60)
 DRAIN_EVERY = timedelta(minutes=10)
 PROBE_EVERY = timedelta(seconds=5)
+PROBE_SECONDS = 5.0
+DATABASE_GRACE = timedelta(seconds=5)
 WITNESS_EVERY = timedelta(seconds=2)
 FORGET_EVERY = timedelta(minutes=10)
 LONGEST_PAUSE_SECONDS = 5.0
@@ -73,6 +76,16 @@ class WatchedKeyring:
         self.away_since = None
         return reply
 
+    async def probe(self, now: datetime) -> None:
+        """Ask whether it is there, with less patience than for work; where it does not say so, it has been away since `now`."""
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await self._keyring.ask("status")
+        except (Unavailable, TimeoutError):
+            self.away_since = self.away_since or now
+        else:
+            self.away_since = None
+
 
 class Watcher:
     """All flows of this process on one loop, one after another."""
@@ -91,7 +104,9 @@ class Watcher:
         self._keep_days = config.private.keep_days
         self._witnessing = make_witnessing(config)
         self._next: dict[str, datetime] = {}
-        self._was_away = False
+        self._was_away = self._is_told = False
+        self._database_away_since: datetime | None = None
+        self._round_milliseconds = 0
         self._log = structlog.get_logger()
 
     async def round(self, now: datetime) -> bool:
@@ -109,13 +124,29 @@ class Watcher:
             done &= await self._try("witness", self._witnessing.step(now))
         if self._is_time("forget", now, FORGET_EVERY):
             done &= await self._try("forget", self._forget(now))
-        if self.keyring.away_since is not None and self._is_time("probe", now, PROBE_EVERY):
-            await self._try("probe", self.keyring.ask("status"))
-        self._note_absence(now)
-        if self._is_time("alert", now, ALERT_EVERY):
-            done &= await self._try("alert", self._tell(now, began))
+        self._round_milliseconds = int((time.monotonic() - began) * 1000)
         self._events.sync()
         return done
+
+    async def keep_telling(self) -> None:
+        """Alerts and figures, until cancelled, whatever a round waits for; a database that is away is told of without it."""
+        while True:
+            now = datetime.now(UTC)
+            if self._is_time("probe", now, PROBE_EVERY):
+                await self._try("probe", self.keyring.probe(now))
+            self._note_absence(now)
+            if await self._try("alert", self._tell(now)):
+                self._database_away_since = None
+            else:
+                self._tell_of_database(now)
+            await asyncio.sleep(ALERT_EVERY.total_seconds())
+
+    def _tell_of_database(self, now: datetime) -> None:
+        self._database_away_since = self._database_away_since or now
+        if not self._is_told and now - self._database_away_since > DATABASE_GRACE:
+            text = "The database does not answer. Calls are still recorded and sealed."
+            announce("database_away", Severity.CRITICAL, text, None)
+        self._is_told = now - self._database_away_since > DATABASE_GRACE
 
     async def _forget(self, now: datetime) -> None:
         with self._database.write() as connection:
@@ -126,7 +157,8 @@ class Watcher:
         if self._is_time("forget records", now, FORGET_EVERY):
             self._reconciliation.forget_old(now)
 
-    async def _tell(self, now: datetime, began: float) -> None:
+    async def _tell(self, now: datetime) -> None:
+        self.capture.take_events(now)  # a round may wait for the custodian, and alerts must not speak of what was true before
         spool_age = self.capture.waiting_age(now)
         self._watch.step(now, spool_age, self.keyring.away_since)
         away = self.keyring.away_since
@@ -135,7 +167,7 @@ class Watcher:
             "spool_parts_waiting": self.capture.waiting,
             "spool_damaged_bytes": self.capture.spool.damaged_bytes,
             "custodian_away_seconds": int((now - away).total_seconds()) if away else 0,
-            "watcher_step_milliseconds": int((time.monotonic() - began) * 1000),
+            "watcher_step_milliseconds": self._round_milliseconds,
         }
         with self._database.write() as connection:
             write_gauges(connection, gauges, now)
@@ -206,16 +238,18 @@ async def _watch(lifecycle: Lifecycle, config: Config, database: Database, event
     facts = {"instance": f"watcher-{os.getpid()}", "pid": os.getpid()}
     events.write("WorkerStarted", None, facts, datetime.now(UTC))
     lifecycle.ready("no address")
-    posting = asyncio.create_task(_post(config, database)) if config.mail.host else None
+    beside = [asyncio.create_task(watcher.keep_telling())]
+    if config.mail.host:
+        beside.append(asyncio.create_task(_post(config, database)))
     pause = ROUND_SECONDS
     while not lifecycle.stopping.is_set():
         done = await watcher.round(datetime.now(UTC))  # 2
         pause = ROUND_SECONDS if done else min(pause * 2, LONGEST_PAUSE_SECONDS)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(lifecycle.stopping.wait(), pause)
-    if posting is not None:
-        posting.cancel()
-        await asyncio.gather(posting, return_exceptions=True)
+    for task in beside:
+        task.cancel()
+    await asyncio.gather(*beside, return_exceptions=True)
     events.write("WorkerStopped", None, facts, datetime.now(UTC))  # 3
     events.sync()
     database.close()

@@ -10,7 +10,15 @@ MOST = timedelta(seconds=5)
 
 
 def detect(view: View) -> Iterator[Finding]:
-    """One alert for each worker, with its recording that is furthest behind; `at` is when that had been so for `MOST`."""
+    """One alert for each worker, with its recording that is furthest behind; `at` is when that had been so for `MOST`.
+
+    Where watcher and worker have one disk, both stand still with it: then the worker's own event says it afterwards.
+    """
+    for event in view.of_type("SealingLate"):
+        count, seconds = event.data.get("count", 0), event.data.get("duration_ms", 0) / 1000
+        how = f"{count} calls fell behind" if count else f"calls had fallen {seconds:.0f} s behind and have caught up"
+        text = f"On {event.source} {how}: the disk did not take what was sealed."
+        yield Finding("seal_lag", Severity.CRITICAL, f"seal_lag:{event.source}", event.at, text)
     for account in view.workers:
         late = [recording for recording in account.recordings if timedelta(milliseconds=recording.lag_ms) > MOST]
         if late:

@@ -21,12 +21,19 @@ class Promises:
         self._next: list[Tell] = []
         self._durable = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many submissions are not durable yet."""
+        return len(self._waiting)
+
     def then(self, tell: Tell) -> None:
         """Tell this once the frames of the next `submit` are durable."""
         self._next.append(tell)
 
     def submit(self, frames: Sequence[Buffer]) -> None:
         """Hand frames over; without any, what is to be told is true as soon as those before are durable."""
+        if not frames and not self._next:
+            return
         told, self._next = self._next, []
         ticket = self._spool.submit(frames) if frames else self._waiting[-1][0] if self._waiting else self._durable
         self._waiting.append((ticket, told))

@@ -38,6 +38,8 @@ FLUSH_MS: Final = 1000
 """At most hold, flush and one wake lie between arrival and the call of fdatasync: 1.4 s."""
 SEALED_AT_ONCE: Final = 250
 """Recordings that one `Sealed` event names: below the limit of an event."""
+TELLERS_LIMIT: Final = 60
+"""So many flushes wait for the disk with what is to be said of each; those after them leave it to the first one that does not."""
 BEGIN_MS: Final = 1000
 """A part begins with its first frames, or so long after it was opened."""
 
@@ -87,6 +89,7 @@ class Recorder:
         self.recordings[recording.name] = recording
         self._by_number[owner] = recording
         if resume_from_ms is not None:
+            recording.sealed_through_ms = resume_from_ms
             gap = recording.add_gap("", resume_from_ms, max(resume_from_ms, recording.opened_ms), "worker restarted")
             self._sealing.tell_gaps(recording, [gap])
 
@@ -145,7 +148,7 @@ class Recorder:
         for recording in self._find_waiting(now_ms):
             sealed += self._sealing.begin(recording)
         self._watch(now_ms)
-        if through is not None:
+        if through is not None and self._promises.waiting < TELLERS_LIMIT:
             self._promises.then(self._teller(through))
         self._promises.submit(sealed)
 
