@@ -133,6 +133,17 @@ def test_a_call_without_voice_is_found_by_what_the_rows_say(place: Place) -> Non
     assert place.alerts()[0].recording == A
 
 
+def test_a_call_that_is_over_and_not_yet_settled_misses_no_voice(place: Place) -> None:
+    place.sip.start(A)
+    place.sip.end(A)
+    place.capture.take_events(NOW)
+    place.worker.start(A)
+    place.capture.take_events(NOW)
+    with place.database.read() as connection:
+        assert get_call(connection, A).call.state is CallState.LIVE, "a part that begins takes a call up again"
+    assert place.look(6) == []
+
+
 def test_every_event_reaches_the_log_once_and_in_order(place: Place) -> None:
     place.seal_call(A)
     relay = Relay(place.database, place.custodian, place.data)

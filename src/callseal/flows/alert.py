@@ -79,7 +79,8 @@ def _recent_events(connection: Connection, now: datetime) -> tuple[SeenEvent, ..
 
 def _live_calls(connection: Connection) -> tuple[LiveCall, ...]:
     table = schema.calls
-    rows = connection.execute(select(table).where(table.c.state == CallState.LIVE.value).limit(LIVE_LIMIT))
+    is_live = and_(table.c.state == CallState.LIVE.value, table.c.ended_at.is_(None))  # one that is over may wait to be settled
+    rows = connection.execute(select(table).where(is_live).limit(LIVE_LIMIT))
     return tuple(LiveCall(row.recording, row.started_at, row.sealed_through_ms) for row in rows)
 
 
