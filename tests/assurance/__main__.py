@@ -29,7 +29,7 @@ def main() -> int:
     began = time.monotonic()
     run = importlib.import_module(f"tests.assurance.{figure.module}").run
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(figure.shards, spawn, own_network if figure.shards > 1 else None) as pool:
+    with ProcessPoolExecutor(figure.shards, spawn, own_network if figure.alone or figure.shards > 1 else None) as pool:
         shares = [pool.submit(run, **share) for share in figure.shares(arguments.seed)]
         counts = merge([share.result() for share in shares])
     result = {

@@ -17,6 +17,8 @@ class Figure:
     arguments: dict[str, Any] = field(default_factory=dict)
     shards: int = 1
     """Processes that share the work; each runs its share of the first argument with a seed of its own."""
+    alone: bool = False
+    """On a loopback of its own, so that nothing else on the machine sends to its ports."""
 
     def shares(self, seed: int) -> list[dict[str, Any]]:
         """The arguments of each shard."""
@@ -76,7 +78,6 @@ def holds_calls(counts: Counts, calls: int, seconds: int) -> bool:
         and not any(counts[name] for name in ("lost", "failed", "gaps", "samples_differ"))
         and counts["samples_opened"] >= 4
         and counts["sample_packets"] > 0
-        and counts["bytes_a_stream"] <= 64 << 10
         and counts["memory_last_kib"] <= 1.02 * counts["memory_first_kib"]
     )
 
@@ -86,12 +87,14 @@ FIGURES: dict[str, Figure] = {
         promise="1,000 encrypted calls for 10 minutes on 2 cores: no packet lost, flat memory, a sample opened is what was spoken",
         module="calls",
         arguments={"seconds": 600, "calls": 1000, "call_seconds": 3600.0},
-        holds=lambda counts: holds_calls(counts, 1000, 600),
+        alone=True,
+        holds=lambda counts: holds_calls(counts, 1000, 600) and counts["bytes_a_stream"] <= 64 << 10,
     ),
     "soak": Figure(
         promise="an hour at 80 % of a worker's limit (2,048 calls), calls coming and going: no packet lost, flat memory",
         module="calls",
-        arguments={"seconds": 3600, "calls": 1640, "call_seconds": 300.0},
+        arguments={"seconds": 3600, "calls": 1640, "call_seconds": 900.0},
+        alone=True,
         holds=lambda counts: holds_calls(counts, 1638, 3600),
     ),
     "fuzz": Figure(

@@ -33,7 +33,7 @@ def keep(original, at, held):
     def faulty(self, out):
         number = original(self, out)
         if number == at:
-            kept.append(bytes(out) if held is None else bytes(self._held[held]))
+            kept.append(bytes(out) if held is None else bytes(self._node(held)))
         return number
     return faulty
 if fault == "no scrubbing":

@@ -150,7 +150,7 @@ def test_a_sealer_that_was_closed_seals_nothing_and_holds_no_key() -> None:
     sealer.close()
     with pytest.raises(LimitExceeded):
         sealer.seal(Kind.MEDIA, b"x")
-    assert not any(sealer._leaf) and not any(any(node) for node in sealer._tree._held)
+    assert not any(sealer._leaf) and not any(sealer._tree._held)
 
 
 def test_a_seal_that_fails_ends_the_part(monkeypatch: pytest.MonkeyPatch) -> None:

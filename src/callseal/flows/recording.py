@@ -131,9 +131,14 @@ class PartWriter:
         self.epoch = card.epoch
         self._recording = recording
         self._sealer = PartSealer(recording, part, card)
-        self.first = _frame(recording, part, 0, self._sealer.header)
-        self.first += [*self._seal(Kind.MEDIA, write_head(tracks), 0), *self.seal_meta(meta)]
+        self._first = write_head(tracks), meta
+
+    def begin(self) -> list[Buffer]:
         """The frames that begin it: header, head, metadata."""
+        head, meta = self._first
+        self._first = b"", b""
+        header = _frame(self._recording, self.part, 0, self._sealer.header)
+        return [*header, *self._seal(Kind.MEDIA, head, 0), *self.seal_meta(meta)]
 
     @property
     def messages(self) -> int:
@@ -197,7 +202,7 @@ class Recording:
                 heads.append(TrackHead(number, stream.label, stream.party, codec.name, codec.clock_hz, codec.channels))
         self.writer = PartWriter(self.id, self.next_part, card, heads, self.meta)
         self.next_part += 1
-        return self.writer.first
+        return self.writer.begin()
 
     def stream_of(self, number: int) -> VoiceStream:
         """The stream of a number."""

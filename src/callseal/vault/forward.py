@@ -17,14 +17,14 @@ class ForwardTree:
         """Takes the 32-byte seed and wipes the caller's buffer."""
         if len(seed) != KEY_LENGTH:
             raise InternalError(f"expected a seed of {KEY_LENGTH} bytes, got {len(seed)}")
-        self._held = [memoryview(bytearray(KEY_LENGTH)) for _ in range(DEPTH + 1)]
+        self._held = memoryview(bytearray((DEPTH + 1) * KEY_LENGTH))
         """By depth: the node whose leaves come next at that depth. All zero where none is held."""
         self._depths = [0]
         """Which depths hold a node, the soonest last."""
         self._pair = memoryview(bytearray(2 * KEY_LENGTH))
         self._path = memoryview(bytearray(KEY_LENGTH))
         self._next = 0
-        self._held[0][:] = memoryview(seed)
+        self._node(0)[:] = memoryview(seed)
         wipe(seed)
 
     def next_leaf(self, out: bytearray | memoryview) -> int:
@@ -32,12 +32,12 @@ class ForwardTree:
         if not self._depths:
             raise LimitExceeded("expected a tree with leaves to come, got one that is spent or closed")
         depth = self._depths.pop()
-        node = self._held[depth]
+        node = self._node(depth)
         while depth < DEPTH:
             expand_into(node, "tree", self._pair)
             wipe(node)
             depth += 1
-            self._held[depth][:] = self._pair[KEY_LENGTH:]
+            self._node(depth)[:] = self._pair[KEY_LENGTH:]
             self._depths.append(depth)
             node = self._path
             node[:] = self._pair[:KEY_LENGTH]
@@ -50,8 +50,10 @@ class ForwardTree:
 
     def close(self) -> None:
         """Forget everything."""
-        for node in self._held:
-            wipe(node)
+        wipe(self._held)
         wipe(self._pair)
         wipe(self._path)
         self._depths.clear()
+
+    def _node(self, depth: int) -> memoryview:
+        return self._held[depth * KEY_LENGTH : (depth + 1) * KEY_LENGTH]
