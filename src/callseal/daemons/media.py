@@ -14,6 +14,7 @@ import os
 import resource
 import time
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -81,8 +82,9 @@ class MediaDaemon:
         self._read_ns = 0
         self._clear: dict[int, ClearSource] = {}
         """Streams in the clear, by exception: each takes one source of its network only."""
-        self._sockets: list[tuple[int, int]] = []
-        self._rtcp_sockets: list[tuple[int, int]] = []
+        self._sockets: dict[int, tuple[int, int]] = {}
+        self._rtcp_sockets: dict[int, tuple[int, int]] = {}
+        """By stream: descriptor and stream."""
         self._before = _last_life(config, self._source, events.last, self.events.kept)
         self._memory = memory
         self._places_before = PlacesBefore(memory.get(_PLACES) or b"")
@@ -171,7 +173,7 @@ class MediaDaemon:
                 if at >= known:
                     pairs[number] = self._bind(stream, number)
                 streams.append(VoiceStream.read(number, stream, recording.streams[0].guarded))
-            self._drain()
+            self._drain_of(recording)
             self.recorder.update(recording, streams, now_ms())
             self._let_go(recording)
         except BaseException:
@@ -181,10 +183,11 @@ class MediaDaemon:
                 self.recorder.table.give_number(number)
             raise
         self._keep_pairs(pairs)
+        self._list_sockets([stream.number for stream in recording.streams])
         return {"ports": [self._pairs[stream.number].port for stream in recording.streams], "part": recording.part}
 
     async def _close(self, recording: Recording, reason: str) -> Message:
-        self._drain()
+        self._drain_of(recording)
         counts = self.recorder.count(recording)
         self.account.end(recording)
         ended = asyncio.Event()
@@ -192,7 +195,8 @@ class MediaDaemon:
         for stream in recording.streams:
             self._pairs.pop(stream.number).close()
             self._clear.pop(stream.number, None)
-        self._list_sockets()
+            self._sockets.pop(stream.number, None)
+            self._rtcp_sockets.pop(stream.number, None)
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await ended.wait()
@@ -226,15 +230,25 @@ class MediaDaemon:
         began = now_ms()
         self._wakes += 1
         self._drain_clear(began)
-        for packets, lengths, streams in self._udp.drain(self._sockets):
+        self._take(self._sockets.values(), began)
+        self.recorder.woke(began, all_taken=not self._udp.left_some)
+        return began
+
+    def _drain_of(self, recording: Recording) -> None:
+        """Take everything that waits for one recording."""
+        began = now_ms()
+        self._drain_clear(began)
+        mine = [self._sockets[stream.number] for stream in recording.streams if stream.number in self._sockets]
+        self._take(mine, began)
+
+    def _take(self, sockets: Iterable[tuple[int, int]], began: int) -> None:
+        for packets, lengths, streams in self._udp.drain(sockets):
             read = self._note_read()
             rtcp = (packets[:, 1] >= _MUXED_RTCP[0]) & (packets[:, 1] <= _MUXED_RTCP[1])
             if rtcp.any():
                 self.recorder.reports.take(packets[rtcp], lengths[rtcp], streams[rtcp])
                 packets, lengths, streams = packets[~rtcp], lengths[~rtcp], streams[~rtcp]
             self.recorder.take(packets, lengths, streams, began, read)
-        self.recorder.woke(began, all_taken=not self._udp.left_some)
-        return began
 
     def _note_read(self) -> int:
         """A chunk has just been read: what it holds came before now."""
@@ -247,7 +261,7 @@ class MediaDaemon:
         return 0 if pair is None else pair.age_ms(self._read_ns)
 
     def _flush(self, began: int) -> None:
-        for chunk in self._udp.drain(self._rtcp_sockets):
+        for chunk in self._udp.drain(self._rtcp_sockets.values()):
             self.recorder.reports.take(*chunk)
         self.recorder.flush(began)
         self._remember()
@@ -304,15 +318,14 @@ class MediaDaemon:
 
     def _drain_clear(self, began: int) -> None:
         """Streams in the clear whose source is not known yet; once it is, the kernel lets in no other, and all drain alike."""
-        latched = False
         for number, source in self._clear.items():
             if not source.is_latched:
                 if (chunk := source.take(number)) is not None:
                     self.recorder.take(*chunk, began, self._note_read())
                 self.recorder.receiver.failed[number] += source.refused
-                source.refused, latched = 0, latched or source.is_latched
-        if latched:
-            self._list_sockets()
+                source.refused = 0
+                if source.is_latched:
+                    self._list_sockets([number])
 
     def _let_go(self, recording: Recording) -> None:
         """A new offer: streams in the clear may come from another address of their network, and those that got keys from any."""
@@ -324,12 +337,17 @@ class MediaDaemon:
 
     def _keep_pairs(self, pairs: dict[int, PortPair]) -> None:
         self._pairs |= pairs
-        self._list_sockets()
+        for number, pair in pairs.items():
+            self._rtcp_sockets[number] = pair.rtcp.fileno(), number
+        self._list_sockets(pairs)
 
-    def _list_sockets(self) -> None:
-        unknown = {number for number, source in self._clear.items() if not source.is_latched}
-        self._sockets = [(pair.rtp.fileno(), number) for number, pair in self._pairs.items() if number not in unknown]
-        self._rtcp_sockets = [(pair.rtcp.fileno(), number) for number, pair in self._pairs.items()]
+    def _list_sockets(self, numbers: Iterable[int]) -> None:
+        """Read these streams with all others, or not: of a source in the clear only once it is known."""
+        for number in numbers:
+            if number in self._clear and not self._clear[number].is_latched:
+                self._sockets.pop(number, None)
+            else:
+                self._sockets[number] = self._pairs[number].rtp.fileno(), number
 
 
 def _check_streams(request: Message) -> list[dict[str, Any]]:

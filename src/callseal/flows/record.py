@@ -22,7 +22,7 @@ from callseal.errors import CallsealError, Conflict, NotAcceptable, NotFound, Re
 from callseal.flows.places import write_places
 from callseal.flows.promises import Promises
 from callseal.flows.recording import Recording, Spool, VoiceStream
-from callseal.flows.sealing import Held, Note, Sealing
+from callseal.flows.sealing import GONE, Held, Note, Sealing
 from callseal.flows.stream_table import BLIND, EVENT, UNKNOWN, StreamTable
 from callseal.flows.voice_watch import VoiceWatch
 from callseal.rtp.header import Bytes, Ints
@@ -245,15 +245,17 @@ class Recorder:
         return self.elapsed_ms(recording, now_ms) - max(last, recording.opened_ms)
 
     def _take_held(self, recording: Recording) -> list[Held]:
-        """Take one recording's frames out of what is held back."""
-        owner = int(self.table.owner[recording.streams[0].number])
-        taken, left = [], []
+        """Take one recording's frames out of what is held back: those of the others stay where they are."""
+        first, *others = (stream.number for stream in recording.streams)
+        taken = []
         for held in self._held:
-            mine = self.table.owner[held.frames.stream] == owner
-            taken.append(held.take(mine))
-            left.append(held.take(~mine))
-            held.frames.payload[:] = 0
-        self._held = deque(held for held in left if len(held.frames))
+            mine = held.frames.stream == first
+            for number in others:
+                mine |= held.frames.stream == number
+            if mine.any():
+                taken.append(held.take(mine))
+                held.frames.payload[mine] = 0
+                held.event_ms[mine] = GONE
         return taken
 
     def _find_waiting(self, now_ms: int) -> list[Recording]:

@@ -23,6 +23,8 @@ from callseal.vault.card import SealingCard
 from callseal.vault.expand import Buffer
 
 Note = Callable[[str, str | None, dict[str, Any]], object]
+GONE: Final = -3
+"""In place of `event_ms`: the frame was taken out before, by the end of its recording."""
 _TIME_BITS: Final = 40
 
 
@@ -86,6 +88,9 @@ class Sealing:
             if held.frames is not frames:
                 held.frames.payload[:] = 0
         ripe.clear()  # a second of everybody is not held twice
+        if (gone := whole.event_ms == GONE).any():
+            whole = whole.take(~gone)
+            frames.payload[:], frames = 0, whole.frames
         try:
             keep = keep_mask(guards, whole.batch)
             self._name_withheld(whole, keep)
