@@ -227,7 +227,7 @@ class MediaRig:
         raise AssertionError(f"not within {timeout} s: {status}\n{self.log()}")
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
-        return [e for e in read_events(self.data / "events", "media-0", 0, 100_000) if kind is None or e["type"] == kind]
+        return [e for e in read_events(self.data / "events", "media-0", 0, 1_000_000) if kind is None or e["type"] == kind]
 
     def frames(self) -> list[Frame]:
         found: list[Frame] = []
