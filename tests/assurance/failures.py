@@ -1,4 +1,4 @@
-"""Every failure of a part, made for real on a running line, and what it cost: one row each (`tests.stack.outages`).
+"""Every failure of a part, made for real on a running line, and what it cost: one row each (`tests.stack.story`).
 
 Each line has a disk of its own, ext4 on an image, which is frozen, filled and thawed with everything that lies on it: spool, events,
 database, log. The object store's hours and the clock that they take are simulated in `tests/flows/test_capture.py`.
@@ -8,13 +8,10 @@ import multiprocessing
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.conftest import Stack
-from tests.own_disk import own_disk
-from tests.stack.outages import KILLS, OUTAGES, Story, Told
+from tests.stack.outages import KILLS, OUTAGES, two_lines
+from tests.stack.story import Story, Told
 
 LONG = "database away"
 TIMEOUT_SECONDS = 900
@@ -52,10 +49,5 @@ def _print(told: Told) -> dict[str, Any]:
 
 @contextmanager
 def _line() -> Iterator[Story]:
-    with TemporaryDirectory(prefix="cs-", dir="/tmp") as folder, own_disk(Path(folder), megabytes=768) as disk:
-        stack = Stack(disk.root / "home")
-        stack.start()
-        try:
-            yield Story(stack)
-        finally:
-            stack.stop()
+    with two_lines(768) as (stack, well):
+        yield Story(stack, well)

