@@ -42,7 +42,7 @@ class Rtpengine:
         self.kept = 0
         """Packets that its files hold, once it has ended."""
         self._ng = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._ng.settimeout(20)
+        self._ng.settimeout(0.5)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
             free.bind(("127.0.0.1", 0))
             self._address = free.getsockname()
@@ -60,15 +60,20 @@ class Rtpengine:
         )  # fmt: skip
         self.pid = self._process.pid
         self.ports: list[int] = []
-        self._wait_ready()
-        for first in range(0, traffic.streams, 2):
-            self._set_up(f"call-{first}", traffic.suite, traffic.keys[first : first + 2], block)
+        try:
+            self._wait_ready()
+            for first in range(0, traffic.streams, 2):
+                self._set_up(f"call-{first}", traffic.suite, traffic.keys[first : first + 2], block)
+        except BaseException:
+            self.close()
+            raise
 
     def _wait_ready(self) -> None:
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
             with suppress(OSError):
                 if self.ask("ping")["result"] == "pong":
+                    self._ng.settimeout(20)
                     return
         raise Unavailable("rtpengine: expected it to answer a ping")
 

@@ -21,7 +21,8 @@ PROFILES = {
     "AES_CM_128_HMAC_SHA1_80": (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30),
 }
 FRAME_SECONDS = 0.02
-WARM_UP_TICKS = 75
+WARM_UP_TICKS = 150
+"""Three seconds: each recording has begun its first part by then."""
 SLICES = 20
 PAYLOAD_BYTES = 160
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from callseal.errors import Unavailable
 
-ROWS = 2048
+ROWS = 1024
 SOCKET_DATAGRAMS = 4 * ROWS
 ROW_BYTES = 1536
 LONGEST_BYTES = ROW_BYTES - 16
