@@ -6,9 +6,12 @@ taken from the spool before it is swept away, opened with the private key and co
 would take the spool in, is not part of this; a sweeper in its place keeps the disk from filling.
 """
 
+import argparse
+import json
 import math
 import os
 import queue
+import sys
 import tempfile
 import threading
 import time
@@ -230,3 +233,19 @@ def run(calls: int, seconds: int, call_seconds: float, tell: Callable[[str], Non
         "bytes_a_stream": (max(memory for _at, memory, _cpu in work.looks) - work.empty_bytes) // (2 * calls),
         "sender_late_ms": round(work.late * 1000), "worker_late_p99_ms": late,
     }  # fmt: skip
+
+
+def main() -> int:
+    """`python -m bench.long`: print what was counted; exit code 1 where a packet was lost or a sample differs."""
+    parser = argparse.ArgumentParser(prog="python -m bench.long", description=__doc__)
+    parser.add_argument("--calls", type=int, default=1640, help="At once; one worker takes 2,048.")
+    parser.add_argument("--seconds", type=int, default=3600)
+    parser.add_argument("--call-seconds", type=float, default=900.0, help="How long each call lasts.")
+    arguments = parser.parse_args()
+    counts = run(arguments.calls, arguments.seconds, arguments.call_seconds)
+    print(json.dumps(counts, indent=2))
+    return int(bool(counts["lost"] or counts["samples_differ"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

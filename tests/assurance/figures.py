@@ -90,13 +90,6 @@ FIGURES: dict[str, Figure] = {
         alone=True,
         holds=lambda counts: holds_calls(counts, 1000, 600) and counts["bytes_a_stream"] <= 64 << 10,
     ),
-    "soak": Figure(
-        promise="an hour at 80 % of a worker's limit (2,048 calls), calls coming and going: no packet lost, flat memory",
-        module="calls",
-        arguments={"seconds": 3600, "calls": 1640, "call_seconds": 900.0},
-        alone=True,
-        holds=lambda counts: holds_calls(counts, 1638, 3600),
-    ),
     "fuzz": Figure(
         promise="ten minutes of the processor for each parser: no error let out, nothing slow, no growth",
         module="fuzz",
