@@ -14,7 +14,10 @@ from callseal.phone.load import Pacer
 from tests.conftest import Stack
 from tests.officer_client import OfficerClient
 from tests.stack.test_recording_assurance import VOICE, line_of
-from tests.stack.test_signalling_killed import LONGEST_GAP_MS, gaps_of, kill
+from tests.stack.test_signalling_killed import gaps_of, kill
+
+LONGEST_GAP_MS = 5000
+"""2 s before the kill and 3 s after it."""
 
 pytestmark = pytest.mark.real
 
