@@ -25,7 +25,7 @@ from callseal.config.folders import users_of
 from callseal.config.settings import Config
 from callseal.daemons.lifecycle import Lifecycle, start
 from callseal.daemons.media_account import MediaAccount
-from callseal.daemons.process import pin_to_core
+from callseal.daemons.process import give_large_blocks_back, pin_to_core
 from callseal.daemons.sealing_cards import SealingCards
 from callseal.errors import CallsealError, ConfigError, LimitExceeded, RequestError, Unavailable
 from callseal.flows.places import PlacesBefore
@@ -401,6 +401,7 @@ def run(config: Config, worker: int = 0) -> int:
     if not 0 <= worker < config.media.workers:
         raise ConfigError(f"--worker: expected 0 to {config.media.workers - 1} (media.workers), got {worker}")
     lifecycle = start(config.media_names[worker], config)
+    give_large_blocks_back()
     if (core := pin_to_core(worker, config.media.workers)) is not None:
         lifecycle.log.info("pinned", core=core)
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
