@@ -122,14 +122,6 @@ FIGURES: dict[str, Figure] = {
             and not any(counts[name] for name in ("lost_before_2s", "sealed_through_lied", "loss_not_named", "not_resumed"))
         ),
     ),
-    "failures": Figure(
-        promise="each part away, slow or killed: INVITE answered as ever, at most 2 s before and 3 s after a kill lost, all of it named",
-        module="failures",
-        arguments={"seconds": 30, "long_seconds": 600},
-        holds=lambda counts: (
-            {row["failure"] for row in counts["rows"]} == {*OUTAGES, *KILLS} and all(map(costs_no_more, counts["rows"]))
-        ),
-    ),
     "private": Figure(
         promise="private calls at 5 % loss and 200 ms jitter: no gap over 150 ms; heard again within 3 s of a change of network; all tests",
         module="private",
