@@ -10,7 +10,6 @@ import socket
 import struct
 from typing import Any
 
-import cffi
 import numpy as np
 from cryptography.hazmat.primitives import hashes, hmac
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -18,25 +17,16 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 from pylibsrtp import Policy, Session
 
-from bench.traffic import PROFILES
+from bench.traffic import PAYLOAD_BYTES, PROFILES, Datagrams
 from callseal.rtp.srtp_kdf import derive_session, find_suite
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 TICKS = 50
 """Packets of a stream in a second."""
-PAYLOAD_BYTES, HEAD_BYTES, TAG_BYTES = 160, 12, 10
+HEAD_BYTES, TAG_BYTES = 12, 10
 PACKET_BYTES = HEAD_BYTES + PAYLOAD_BYTES + TAG_BYTES
 _SEALED = HEAD_BYTES + PAYLOAD_BYTES
 _BLOCKS = PAYLOAD_BYTES // 16
-
-_ffi = cffi.FFI()
-_ffi.cdef("""
-struct iovec { void *iov_base; size_t iov_len; };
-struct msghdr { void *msg_name; unsigned int msg_namelen; struct iovec *msg_iov; size_t msg_iovlen;
-                void *msg_control; size_t msg_controllen; int msg_flags; };
-struct mmsghdr { struct msghdr msg_hdr; unsigned int msg_len; };
-int sendmmsg(int sockfd, struct mmsghdr *msgvec, unsigned int vlen, int flags);
-""")
 
 
 class Stream:
@@ -102,27 +92,15 @@ class LiveVoice:
         check_against_libsrtp()
         self.streams = [Stream() for _ in range(count)]
         self._seconds = np.zeros((2, TICKS, count, PACKET_BYTES), np.uint8)
-        self._library: Any = _ffi.dlopen(None)
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+        self._datagrams = Datagrams(count, PACKET_BYTES)
         self._sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._sink.bind(("127.0.0.1", 0))
-        self._names = _ffi.new("unsigned char[]", 16 * count)
-        self._vectors, self._headers = _ffi.new("struct iovec[]", count), _ffi.new("struct mmsghdr[]", count)
         for number in range(count):
-            self._vectors[number].iov_len = PACKET_BYTES
-            header = self._headers[number].msg_hdr
-            header.msg_name, header.msg_namelen = self._names + 16 * number, 16
-            header.msg_iov, header.msg_iovlen = self._vectors + number, 1
             self.lead(number, None)
-        self._bases = np.frombuffer(_ffi.buffer(self._vectors), np.uint64).reshape(count, -1)[:, 0]
-        self._offsets = np.arange(count, dtype=np.uint64) * np.uint64(PACKET_BYTES)
 
     def lead(self, number: int, port: int | None) -> None:
         """Where a stream's packets go from now on; None: to a socket that nobody reads."""
-        port = self._sink.getsockname()[1] if port is None else port
-        name = struct.pack("=H", socket.AF_INET) + struct.pack(">H4s8x", port, socket.inet_aton("127.0.0.1"))
-        _ffi.buffer(self._names, 16 * len(self.streams))[16 * number : 16 * number + 16] = name
+        self._datagrams.lead(number, self._sink.getsockname()[1] if port is None else port)
 
     def make(self, half: int, begin: int, end: int) -> None:
         """The next second's packets of these streams."""
@@ -131,14 +109,9 @@ class LiveVoice:
 
     def send(self, half: int, tick: int, begin: int, end: int) -> None:
         """One packet of each of these streams."""
-        self._bases[begin:end] = self._offsets[begin:end] + np.uint64(self._seconds[half, tick].ctypes.data)
-        while begin < end:
-            sent = self._library.sendmmsg(self._socket.fileno(), self._headers + begin, min(end - begin, 1024), 0)
-            if sent <= 0:
-                raise OSError("sendmmsg: nothing was sent")
-            begin += sent
+        self._datagrams.send(self._seconds[half, tick], begin, end)
 
     def close(self) -> None:
         """Close both sockets."""
-        self._socket.close()
+        self._datagrams.close()
         self._sink.close()

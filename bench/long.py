@@ -25,12 +25,12 @@ import numpy as np
 
 from bench.live import SUITE, TICKS, LiveVoice, Stream
 from bench.sweep import Sweeper
+from bench.traffic import SLICES
 from bench.ways import SENDER_CORE, cpu_of, memory_of, pin
 from callseal.model.clock import format_time
 from callseal.model.message import to_text
 from tests.media_rig import PCMA, MediaRig, OpenedPart, running
 
-SLICES = 20
 SAMPLES = 4
 """Slots whose first and last calls are opened."""
 LOOK_SECONDS = 10

@@ -75,51 +75,66 @@ def make_traffic(suite: str, streams: int, ticks: int) -> Traffic:
     return Traffic(suite, keys, payloads, packets)
 
 
-class Sender:
-    """Sends a traffic's packets to one port a stream on loopback."""
+class Datagrams:
+    """One message a stream to ports on loopback, sent as they stand in memory with sendmmsg(2)."""
 
-    def __init__(self, traffic: Traffic, ports: list[int]) -> None:
-        self._traffic = traffic
+    def __init__(self, count: int, row_bytes: int) -> None:
+        self._count = count
         self._library: Any = _ffi.dlopen(None)
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
-        count = traffic.streams
-        self._names = _ffi.new("unsigned char[]", b"".join(
-            struct.pack("=H", socket.AF_INET) + struct.pack(">H4s8x", port, socket.inet_aton("127.0.0.1")) for port in ports
-        ))  # fmt: skip
-        self._vectors = _ffi.new("struct iovec[]", count)
-        self._headers = _ffi.new("struct mmsghdr[]", count)
+        self._names = _ffi.new("unsigned char[]", 16 * count)
+        self._vectors, self._headers = _ffi.new("struct iovec[]", count), _ffi.new("struct mmsghdr[]", count)
         for number in range(count):
-            self._vectors[number].iov_len = traffic.packets.shape[2]
+            self._vectors[number].iov_len = row_bytes
             header = self._headers[number].msg_hdr
             header.msg_name, header.msg_namelen = self._names + 16 * number, 16
             header.msg_iov, header.msg_iovlen = self._vectors + number, 1
         self._bases = np.frombuffer(_ffi.buffer(self._vectors), np.uint64).reshape(count, -1)[:, 0]
+        self._offsets = np.arange(count, dtype=np.uint64) * np.uint64(row_bytes)
+
+    def lead(self, number: int, port: int) -> None:
+        """The port to which a stream's packets go from now on."""
+        name = struct.pack("=H", socket.AF_INET) + struct.pack(">H4s8x", port, socket.inet_aton("127.0.0.1"))
+        _ffi.buffer(self._names, 16 * self._count)[16 * number : 16 * number + 16] = name
+
+    def send(self, rows: NDArray[np.uint8], begin: int, end: int) -> None:
+        """The packets of the streams begin..end-1, of `rows` with one packet for each stream. Raises OSError."""
+        self._bases[begin:end] = self._offsets[begin:end] + np.uint64(rows.ctypes.data)
+        while begin < end:
+            sent = self._library.sendmmsg(self._socket.fileno(), self._headers + begin, min(end - begin, 1024), 0)
+            if sent <= 0:
+                raise OSError("sendmmsg: nothing was sent")
+            begin += sent
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+
+
+class Sender:
+    """Sends a traffic's packets to one port a stream on loopback."""
+
+    def __init__(self, traffic: Traffic, ports: list[int]) -> None:
+        self._packets = traffic.packets
+        self._datagrams = Datagrams(traffic.streams, traffic.packets.shape[2])
+        for number, port in enumerate(ports):
+            self._datagrams.lead(number, port)
 
     def send(self, first: int, last: int) -> float:
         """Send the ticks first..last-1; returns how late the latest moment was, in seconds."""
-        late, packets = 0.0, self._traffic.packets
-        count, row_bytes = packets.shape[1:]
-        offsets = np.arange(count, dtype=np.uint64) * np.uint64(row_bytes)
+        late, count = 0.0, self._packets.shape[1]
         edges = [count * slice_ // SLICES for slice_ in range(SLICES + 1)]
         began = time.monotonic()
         for tick in range(first, last):
-            self._bases[:] = offsets + np.uint64(packets[tick].ctypes.data)
             for number in range(SLICES):
                 wait = began + (tick - first + number / SLICES) * FRAME_SECONDS - time.monotonic()
                 if wait > 0:
                     time.sleep(wait)
                 late = max(late, -wait)
-                self._send(edges[number], edges[number + 1])
+                self._datagrams.send(self._packets[tick], edges[number], edges[number + 1])
         return late
-
-    def _send(self, at: int, end: int) -> None:
-        while at < end:
-            sent = self._library.sendmmsg(self._socket.fileno(), self._headers + at, min(end - at, 1024), 0)
-            if sent <= 0:
-                raise OSError("sendmmsg: nothing was sent")
-            at += sent
 
     def close(self) -> None:
         """Close the socket."""
-        self._socket.close()
+        self._datagrams.close()

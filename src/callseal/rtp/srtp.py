@@ -180,7 +180,7 @@ class SrtpReceiver:
     def unprotect(self, packets: Bytes, lengths: Ints, streams: Ints) -> Frames:
         """Authenticate and decrypt n packets: row i of `packets` is `lengths[i]` bytes of stream `streams[i]`.
 
-        What is malformed or does not verify is counted in `failed`, what came before in `replayed`. Writes into `packets`.
+        What is malformed or does not verify is counted in `failed`, what came before in `replayed`.
         """
         headers = read_headers(packets, lengths)
         valid = headers.valid & (headers.start <= lengths - self._tail[streams])
