@@ -17,15 +17,15 @@ from pathlib import Path
 
 from bench import plot, rtpengine, ways
 from bench.traffic import FRAME_SECONDS, WARM_UP_TICKS, Sender, Traffic, make_traffic
-from bench.ways import SENDER_CORE, Reading, Receiver, memory_of
+from bench.ways import SENDER_CORE, Receiver, cpu_of, memory_of
 
 SUITES = ("AES_CM_128_HMAC_SHA1_80", "AEAD_AES_256_GCM")
-OURS, FLOOR = "callseal media worker", "kernel floor: receive and drop"
+OURS, OPENSSL, FLOOR = "callseal media worker", "callseal, without ipsec-mb", "kernel floor: receive and drop"
 ASYNCIO = "asyncio + libsrtp, a callback a packet"
 RTPENGINE, BLOCKED = "rtpengine, recording to pcap", "rtpengine, pcap, `block media`"
 SETTLE_SECONDS = 0.3
+"""More than a wake: so long after it was sent, everything has been taken."""
 SETTLE_TRIES = 12
-"""What was sent is counted when it has been taken, or lost."""
 
 
 @dataclass(frozen=True)
@@ -57,32 +57,37 @@ def _blocked(traffic: Traffic) -> Iterator[Receiver]:
 
 
 Way = Callable[[Traffic], AbstractContextManager[Receiver]]
-WAYS: dict[str, Way] = {OURS: ways.media_worker, FLOOR: ways.kernel_floor, ASYNCIO: ways.per_packet_asyncio}
+WAYS: dict[str, Way] = {
+    OURS: ways.media_worker, OPENSSL: ways.media_worker_of_openssl, FLOOR: ways.kernel_floor, ASYNCIO: ways.per_packet_asyncio,
+}  # fmt: skip
 if rtpengine.is_installed():
     WAYS |= {RTPENGINE: _rtpengine, BLOCKED: _blocked}
 
 
 def measure(way: Way, traffic: Traffic) -> Measured:
-    """Warm up, send the rest, and read CPU and packets before and after, each time once all that was sent has been taken."""
+    """Warm up, send the rest, and read the receiver's CPU before and after, each time once what was sent has been taken.
+
+    Nothing is asked of the receiver meanwhile: packets are counted when all is over.
+    """
     with way(traffic) as receiver:
         empty = memory_of(receiver.pid)
         sender = Sender(traffic, receiver.ports)
         try:
             sender.send(0, WARM_UP_TICKS)
-            before = _settle(receiver, WARM_UP_TICKS * traffic.streams)
-            box, began, sending = _box_seconds(), time.monotonic(), time.process_time()
+            time.sleep(SETTLE_SECONDS)
+            cpu, box, began, sending = cpu_of(receiver.pid), _box_seconds(), time.monotonic(), time.process_time()
             late = sender.send(WARM_UP_TICKS, traffic.ticks)
             busy = (time.process_time() - sending) / (time.monotonic() - began)
-            after = _settle(receiver, traffic.ticks * traffic.streams)
+            time.sleep(SETTLE_SECONDS)
+            cpu, box = cpu_of(receiver.pid) - cpu, _box_seconds() - box
+            missing = _count_missing(receiver, traffic.ticks * traffic.streams)
         finally:
             sender.close()
-        held, used = max(0, memory_of(receiver.pid) - empty), _box_seconds() - box
-    packets = after.packets - before.packets
+        held = max(0, memory_of(receiver.pid) - empty)
     sent = (traffic.ticks - WARM_UP_TICKS) * traffic.streams
-    lost = traffic.ticks * traffic.streams - receiver.kept if isinstance(receiver, rtpengine.Rtpengine) else sent - packets
+    lost = traffic.ticks * traffic.streams - receiver.kept if isinstance(receiver, rtpengine.Rtpengine) else missing
     wake_late = receiver.late_ms_p99 if isinstance(receiver, ways.Worker) else 0
-    cpu = after.cpu_seconds - before.cpu_seconds
-    return Measured(cpu, used, packets, lost, late, busy, held // traffic.streams, wake_late)
+    return Measured(cpu, box, sent - missing, lost, late, busy, held // traffic.streams, wake_late)
 
 
 def run(calls: list[int], seconds: float, runs: int, raw: Path | None = None) -> int:
@@ -131,14 +136,15 @@ def _cost(runs: list[Measured]) -> float:
     return statistics.median(run.cpu / max(1, run.packets) * 1e6 for run in runs)
 
 
-def _settle(receiver: Receiver, expected: int) -> Reading:
-    reading = receiver.read()
+def _count_missing(receiver: Receiver, sent: int) -> int:
+    """Packets that were sent and not taken, once it takes no more."""
+    missing = sent - receiver.count()
     for _ in range(SETTLE_TRIES):
-        if reading.packets >= expected:
+        if missing <= 0:
             break
         time.sleep(SETTLE_SECONDS)
-        reading = receiver.read()
-    return reading
+        missing = sent - receiver.count()
+    return missing
 
 
 def _box_seconds() -> float:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.traffic import PAYLOAD_BYTES, Traffic
-from bench.ways import RECEIVER_CORE, Reading, cpu_of
+from bench.ways import RECEIVER_CORE
 from callseal.errors import Unavailable
 
 START_SECONDS = 10.0
@@ -103,10 +103,9 @@ class Rtpengine:
         ]  # fmt: skip
         return "\r\n".join(lines)
 
-    def read(self) -> Reading:
-        """CPU by the kernel's account, packets by its own; what its files hold is counted when it has ended."""
-        statistics = self.ask("statistics")["statistics"]["totalstatistics"]
-        return Reading(cpu_of(self.pid), int(statistics.get("relayedpackets", 0)))
+    def count(self) -> int:
+        """By its own account; what its files hold is counted when it has ended."""
+        return int(self.ask("statistics")["statistics"]["totalstatistics"].get("relayedpackets", 0))
 
     def close(self) -> None:
         """End every call, so that its files are whole, and the process."""

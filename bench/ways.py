@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from bench import floor, per_packet
 from bench.traffic import Traffic
@@ -20,20 +20,13 @@ from tests.media_rig import PCMA, MediaRig, running
 RECEIVER_CORE, SENDER_CORE = 0, 1
 
 
-class Reading(NamedTuple):
-    """CPU seconds of the receiver so far, and packets that it took."""
-
-    cpu_seconds: float
-    packets: int
-
-
 class Receiver(Protocol):
-    """A receiver that runs: where each stream is to be sent, and what it has used."""
+    """A receiver that runs: where each stream is to be sent, and how many packets it has taken."""
 
     ports: list[int]
     pid: int
 
-    def read(self) -> Reading: ...
+    def count(self) -> int: ...
 
 
 class Worker:
@@ -52,18 +45,25 @@ class Worker:
             ]
             self.ports += rig.open(os.urandom(16).hex(), fields)
 
-    def read(self) -> Reading:
+    def count(self) -> int:
         """By `media.status`."""
         status = self._rig.ask("media.status")
         self.late_ms_p99 = int(status["late_ms_p99"])
-        return Reading(status["cpu_seconds"], sum(s["packets"] for r in status["recordings"] for s in r["streams"]))
+        return sum(s["packets"] for r in status["recordings"] for s in r["streams"])
 
 
 @contextmanager
-def media_worker(traffic: Traffic) -> Iterator[Receiver]:
+def media_worker(traffic: Traffic, settings: str = "") -> Iterator[Receiver]:
     """Callseal: everything, from the socket to fdatasync."""
-    with tempfile.TemporaryDirectory(prefix="cs-bench-") as folder, running(Path(folder)) as rig:
+    with tempfile.TemporaryDirectory(prefix="cs-bench-") as folder, running(Path(folder), settings=settings) as rig:
         yield Worker(rig, traffic)
+
+
+@contextmanager
+def media_worker_of_openssl(traffic: Traffic) -> Iterator[Receiver]:
+    """The same where no multi-buffer library is installed."""
+    with media_worker(traffic, '[media]\nengine = "openssl"\n') as receiver:
+        yield receiver
 
 
 class Spawned:
@@ -74,10 +74,10 @@ class Spawned:
         self.pid = pid
         self.ports: list[int] = line.recv()
 
-    def read(self) -> Reading:
-        """By its own getrusage and counters."""
-        self._line.send("read")
-        return Reading(*self._line.recv())
+    def count(self) -> int:
+        """By its own counters."""
+        self._line.send("count")
+        return int(self._line.recv())
 
 
 @contextmanager
@@ -116,9 +116,8 @@ def pin(pid: int) -> None:
 
 
 def cpu_of(pid: int) -> float:
-    """CPU seconds of a process, all threads, by the kernel's account (10 ms steps)."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    """CPU seconds of a process, over its live threads, by the kernel's account in nanoseconds: what its getrusage adds up to."""
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in Path(f"/proc/{pid}/task").iterdir()) / 1e9
 
 
 def memory_of(pid: int) -> int:

@@ -14,8 +14,10 @@ import numpy as np
 from callseal.config.peers import Peer
 from callseal.errors import NotAcceptable, PeerError, TamperedError
 from callseal.model.message import encode_message
+from callseal.net.multi_buffer import find_engine
 from callseal.rtp.srtcp import SrtcpReceiver
 from callseal.rtp.srtp import SrtpReceiver
+from callseal.rtp.srtp_crypto import OpenSsl
 from callseal.rtp.telephone_event import read_durations
 from callseal.rtp.timeline import LATE_MS, Timeline
 from callseal.sip.answer import plan_answer, plan_from_late_answer, plan_offer, write_answer
@@ -131,10 +133,12 @@ KNOWN = (
     b"</participantstreamassoc></recording>"
 )
 
+ENGINES = [OpenSsl(), find_engine()[0]]
+
 
 def rtp(data: bytes) -> None:
     """A batch of packets on streams of both kinds of suite: nothing raises, nothing opens that its key did not seal."""
-    receiver = SrtpReceiver(4)
+    receiver = SrtpReceiver(4, ENGINES[data[0] >> 7 if data else 0])
     receiver.add_stream(0, CM, KEYS[CM])
     receiver.add_stream(1, GCM, KEYS[GCM], mki_bytes=data[0] % 5 if data else 0)
     receiver.add_stream(2, CM, KEYS[CM], resume=True)

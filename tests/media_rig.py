@@ -116,10 +116,10 @@ class OpenedPart:
 class MediaRig:
     """One data folder, its card and private key, and the worker that runs in it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: str = "") -> None:
         self.data = folder / "data"
         self.file = folder / "callseal.toml"
-        self.file.write_text(f'data = "{self.data}"\n', encoding="utf-8")
+        self.file.write_text(f'data = "{self.data}"\n{settings}', encoding="utf-8")
         for name in ("cards", "log", "run"):
             (self.data / name).mkdir(parents=True)
         self.private_key, self.public_key = new_key_pair()
@@ -273,9 +273,9 @@ def _take(opened: OpenedPart, number: int, kind: Kind, plaintext: bytes) -> None
 
 
 @contextmanager
-def running(folder: Path, card: bool = True) -> Iterator[MediaRig]:
+def running(folder: Path, card: bool = True, settings: str = "") -> Iterator[MediaRig]:
     """A worker with a card, running."""
-    rig = MediaRig(folder)
+    rig = MediaRig(folder, settings)
     if card:
         rig.write_card()
     rig.start()

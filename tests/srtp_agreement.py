@@ -14,6 +14,7 @@ from pylibsrtp import Error, Policy, Session
 from callseal.errors import TamperedError
 from callseal.rtp.srtcp import SrtcpReceiver
 from callseal.rtp.srtp import SrtpReceiver
+from callseal.rtp.srtp_crypto import Engine
 from tests.media_rig import PROFILES, draw_key
 from tests.rtp_batch import payloads_of, unprotect
 
@@ -95,13 +96,13 @@ class Network:
             self.counts[kind] += 1
 
 
-def compare(suite: str, packets: int, seed: str) -> Counter[str]:
+def compare(suite: str, packets: int, seed: str, engine: Engine | None = None) -> Counter[str]:
     """Counts over so many packets; `disagreements` is what matters."""
     chance = random.Random(seed)
     key = draw_key(suite)
     network = Network(chance, suite, key)
     theirs = _session(suite, key, Policy.SSRC_ANY_INBOUND)
-    receiver = SrtpReceiver(4)
+    receiver = SrtpReceiver(4, engine)
     receiver.add_stream(2, suite, key)
     reports = SrtcpReceiver(suite, key)
     counts: Counter[str] = Counter()

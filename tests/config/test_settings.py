@@ -59,7 +59,7 @@ def test_settled_settings_read_back_the_same(tmp_path: Path) -> None:
 def test_every_setting_of_every_section_reaches_the_daemons(tmp_path: Path) -> None:
     """Each is given a value that is not its default, so that one left out would show."""
 
-    chosen = {"security": "implicit", "at": "07:30", "sender": "calls@example.com", "to": "officer@example.com"}
+    chosen = {"engine": "openssl", "security": "implicit", "at": "07:30", "sender": "calls@example.com", "to": "officer@example.com"}
 
     def other(key: str, value: object) -> object:
         if key in chosen or isinstance(value, bool):

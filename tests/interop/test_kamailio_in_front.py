@@ -47,11 +47,15 @@ class Site:
         except CallsealError as error:
             call.close()
             raise AssertionError(f"{error}\n{said(self.folder)}") from error
+        return call, await self._find(before)
+
+    async def _find(self, before: list[int]) -> Stack:
+        """Which recorder tells of a call more than before. Events follow what they tell, even after a kill: none may be left out."""
         end = time.monotonic() + 10
         while time.monotonic() < end:
             for one, count in zip(self.recorders, before, strict=True):
                 if len(self.started(one)) > count:
-                    return call, one
+                    return one
             await asyncio.sleep(0.05)
         raise AssertionError(f"no recorder has the call\n{said(self.folder)}")
 
@@ -60,8 +64,10 @@ class Site:
         host, _, port = recorder.address("sip").rpartition(":")
         tls = recorder.data / "tls"
         where = Destination(host, int(port), "localhost", tls / "ca.pem", tls / "phone.pem", tls / "phone.key")
+        before = [len(self.started(one)) for one in self.recorders]
         call = Call(await Line.connect(where), where, Plan(), VOICE, "forked-to-both@pbx")
         await call.invite()
+        assert await self._find(before) is recorder
         return call
 
     async def place_on(self, line: Line, wanted: Stack) -> Call:

@@ -9,7 +9,7 @@ import pytest
 from callseal.errors import TamperedError
 from callseal.rtp.srtcp import SrtcpReceiver
 from callseal.rtp.srtp import SrtpReceiver
-from callseal.rtp.srtp_crypto import CmKey, Rows, _make_counters
+from callseal.rtp.srtp_crypto import CmKey, Keys, Rows, make_counters
 from callseal.rtp.srtp_kdf import SUITES, SessionKeys, derive, derive_session, find_suite
 from tests.conftest import VECTORS
 from tests.rtp_batch import payloads_of, unprotect
@@ -49,8 +49,10 @@ def test_keystream_of_rfc_3711_appendix_b2(record_property: Any) -> None:
         SUITES[CM], bytes.fromhex(vector["srtpSessionKey"]), bytes(20), bytes.fromhex(vector["srtpSessionSalt"])[:14]
     )
     key = CmKey(session)
-    batch = Rows(np.zeros((1, 64), np.uint8), *(np.zeros(1, np.int64),) * 5, key.salt[None, :])
-    counter = int.from_bytes(_make_counters(batch)[0].tobytes())
+    keys = Keys(1)
+    keys.enter(0, key)
+    batch = Rows(np.zeros((1, 64), np.uint8), *(np.zeros(1, np.int64),) * 6, keys)
+    counter = int.from_bytes(make_counters(batch)[0].tobytes())
     stream = bytes.fromhex(vector["keystream"])
     counters = [counter + n for n in (0, 1, 2, 0xFEFF, 0xFF00, 0xFF01)][: len(stream) // 16]
     assert key.ecb.update(b"".join(n.to_bytes(16) for n in counters)) == stream

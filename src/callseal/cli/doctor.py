@@ -25,7 +25,8 @@ from callseal.cli.doctor_separation import examine_folders, examine_separation, 
 from callseal.cli.finding import Finding, Verdict
 from callseal.config.settings import Config, load_config
 from callseal.daemons.first_start import is_free
-from callseal.errors import ConfigError
+from callseal.errors import ConfigError, Unavailable
+from callseal.net.multi_buffer import find_engine
 
 
 def doctor(
@@ -47,6 +48,7 @@ def doctor(
 def examine(config: Config, now: datetime) -> Iterator[Finding]:
     """Look at everything, in the order in which it would hurt."""
     yield _libraries()
+    yield _engine(config)
     yield from examine_folders(config)
     yield from _certificates(config, now)
     yield from _ports(config)
@@ -68,6 +70,15 @@ def _libraries() -> Finding:
     return Finding(
         "libraries", Verdict.GOOD if good else Verdict.BAD, version, "" if good else "install the locked requirements again"
     )
+
+
+def _engine(config: Config) -> Finding:
+    try:
+        engine, why = find_engine(config.media.engine)
+    except Unavailable as error:
+        return Finding("SRTP", Verdict.BAD, str(error), 'apt install libipsec-mb1, or media.engine = "auto"')
+    fix = "for more calls a core: apt install libipsec-mb1" if why and config.media.engine == "auto" else ""
+    return Finding("SRTP", Verdict.GOOD, f"opened by {engine.name}{f' ({why})' if why else ''}", fix)
 
 
 def _certificates(config: Config, now: datetime) -> Iterator[Finding]:

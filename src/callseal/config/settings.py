@@ -18,6 +18,7 @@ T = TypeVar("T")
 _ADDRESS = re.compile(r"[^\s@<>,]{1,64}@[^\s@<>,]{1,190}")
 _TIME = re.compile(r"([01]\d|2[0-3]):[0-5]\d")
 MAX_WORKERS = 64
+MEDIA_ENGINES = ("auto", "openssl", "ipsec-mb")
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,16 @@ class Media:
     first_port: int = 0
     last_port: int = 0
     workers: int = 1
+    engine: str = "auto"
+    """What opens SRTP: `auto` takes ipsec-mb where it is installed and agrees with OpenSSL."""
     spool_segment_bytes: int = 64 << 20
 
     def __post_init__(self) -> None:
         """Raises ConfigError."""
         if not 1 <= self.workers <= MAX_WORKERS:
             raise ConfigError(f"media.workers: expected 1 to {MAX_WORKERS}, got {self.workers}")
+        if self.engine not in MEDIA_ENGINES:
+            raise ConfigError(f"media.engine: expected one of {', '.join(MEDIA_ENGINES)}, got {self.engine[:20]}")
 
 
 @dataclass(frozen=True)

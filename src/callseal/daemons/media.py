@@ -14,8 +14,8 @@ import os
 import resource
 import time
 from collections import deque
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,16 +27,17 @@ from callseal.daemons.lifecycle import Lifecycle, start
 from callseal.daemons.media_account import MediaAccount
 from callseal.daemons.process import give_large_blocks_back, pin_to_core
 from callseal.daemons.sealing_cards import SealingCards
-from callseal.errors import CallsealError, ConfigError, LimitExceeded, RequestError, Unavailable
+from callseal.errors import CallsealError, ConfigError, LimitExceeded, RequestError
 from callseal.flows.places import PlacesBefore
 from callseal.flows.record import FLUSH_MS, Recorder
 from callseal.flows.recording import MAX_STREAMS, Recording, VoiceStream, encode_meta
 from callseal.model.clock import parse_time
 from callseal.model.ids import RecordingId, parse_recording_id
 from callseal.model.message import Message
-from callseal.net.clear_source import ClearFrom, ClearSource, open_locked_pair
 from callseal.net.control_server import ControlServer
-from callseal.net.udp_batch import PortPair, Share, UdpBatch, open_pair
+from callseal.net.multi_buffer import find_engine
+from callseal.net.stream_sockets import StreamSockets
+from callseal.net.udp_batch import Chunk, Share
 from callseal.store.event_queue import EventQueue
 from callseal.store.events import Event, EventWriter, read_events
 from callseal.store.memory_log import KEY_BYTES, MemoryLog
@@ -65,26 +66,21 @@ class MediaDaemon:
         self, config: Config, worker: int, instance: str, events: EventWriter, memory: MemoryLog, memory_locked: bool = False
     ) -> None:
         self._config, self._source, self.instance = config, config.media_names[worker], instance
-        self._share = Share(worker, config.media.workers)
         self.events = EventQueue(events, memory)
         self._log = structlog.get_logger()
         self._loop = asyncio.get_running_loop()
         spool = config.data / "spool" / self._source
         self.spool = SpoolWriter(spool, instance, config.media.spool_segment_bytes, self._on_durable)
         cards = SealingCards(config.data / "cards", config.data / "log" / "log.vkey", self.note)
-        self.recorder = Recorder(self.spool, self.note, cards.choose, instance, age_ms=self._age_ms)
+        engine, why = find_engine(config.media.engine)
+        self._log.info("SRTP", engine=engine.name, why=why)
+        media = config.media
+        self._sockets = StreamSockets(media.host, media.first_port, media.last_port, Share(worker, media.workers))
+        self.recorder = Recorder(self.spool, self.note, cards.choose, instance, age_ms=self._sockets.age_ms, engine=engine)
         self.server = ControlServer(
             config.media_socket(worker), self.handle, self._on_gone, users_of(config.data / "events" / "sip")
         )
         self.account = MediaAccount(config.run, self._source, self.recorder, self.spool, self.events, memory_locked)
-        self._udp = UdpBatch()
-        self._pairs: dict[int, PortPair] = {}
-        self._read_ns = 0
-        self._clear: dict[int, ClearSource] = {}
-        """Streams in the clear, by exception: each takes one source of its network only."""
-        self._sockets: dict[int, tuple[int, int]] = {}
-        self._rtcp_sockets: dict[int, tuple[int, int]] = {}
-        """By stream: descriptor and stream."""
         self._before = _last_life(config, self._source, events.last, self.events.kept)
         self._memory = memory
         self._places_before = PlacesBefore(memory.get(_PLACES) or b"")
@@ -142,49 +138,50 @@ class MediaDaemon:
         last_part, sealed_ms = self._before.get(recording_id.hex(), (-1, 0))
         part = max(int(request.get("part", 0)), last_part + 1)
         guarded = self._config.cards.guards(str(request.get("class")))
-        streams: list[VoiceStream] = []
-        pairs: dict[int, PortPair] = {}
-        try:
-            for stream in fields:
-                number = self.recorder.table.take_number()
-                pairs[number] = self._bind(stream, number)
-                streams.append(VoiceStream.read(number, stream, guarded))
+        with self._new_streams() as take:
+            streams = [VoiceStream.read(take(stream), stream, guarded) for stream in fields]
             if request.get("resume"):
                 self._remind(recording_id, streams)
             recording = Recording(recording_id, part, streams, meta, opened_ms)
             recording.connection = connection
             self.recorder.open(recording, now_ms(), sealed_ms if request.get("resume") else None)
-        except BaseException:
-            for number, pair in pairs.items():
-                pair.close()
-                self._clear.pop(number, None)
-                self.recorder.table.give_number(number)
-            raise
-        self._keep_pairs(pairs)
-        return {"ports": [pairs[stream.number].port for stream in streams], "part": part}
+        return self._listen(recording)
 
     def _update(self, recording: Recording, request: Message) -> Message:
         fields = _check_streams(request)
-        known = len(recording.streams)
-        streams, pairs = [], {}
-        try:
-            for at, stream in enumerate(fields):
-                number = recording.streams[at].number if at < known else self.recorder.table.take_number()
-                if at >= known:
-                    pairs[number] = self._bind(stream, number)
-                streams.append(VoiceStream.read(number, stream, recording.streams[0].guarded))
+        known = [stream.number for stream in recording.streams]
+        guarded = recording.streams[0].guarded
+        with self._new_streams() as take:
+            numbers = known + [take(stream) for stream in fields[len(known) :]]
+            streams = [VoiceStream.read(number, stream, guarded) for number, stream in zip(numbers, fields, strict=False)]
             self._drain_of(recording)
             self.recorder.update(recording, streams, now_ms())
-            self._let_go(recording)
+            for stream in recording.streams:
+                self._sockets.let_go(stream.number, stream.is_clear)
+        return self._listen(recording)
+
+    @contextmanager
+    def _new_streams(self) -> Iterator[Callable[[dict[str, Any]], int]]:
+        """Gives a number with its sockets for each new stream, and takes all of them back where this does not end well."""
+        taken: list[int] = []
+
+        def take(stream: dict[str, Any]) -> int:
+            taken.append(number := self.recorder.table.take_number())
+            self._sockets.bind(number, stream)
+            return number
+
+        try:
+            yield take
         except BaseException:
-            for number, pair in pairs.items():
-                pair.close()
-                self._clear.pop(number, None)
+            for number in taken:
+                self._sockets.close(number)
                 self.recorder.table.give_number(number)
             raise
-        self._keep_pairs(pairs)
-        self._list_sockets([stream.number for stream in recording.streams])
-        return {"ports": [self._pairs[stream.number].port for stream in recording.streams], "part": recording.part}
+
+    def _listen(self, recording: Recording) -> Message:
+        numbers = [stream.number for stream in recording.streams]
+        self._sockets.listen(numbers)
+        return {"ports": [self._sockets.port(number) for number in numbers], "part": recording.part}
 
     async def _close(self, recording: Recording, reason: str) -> Message:
         self._drain_of(recording)
@@ -193,10 +190,7 @@ class MediaDaemon:
         ended = asyncio.Event()
         self.recorder.close(recording, reason, now_ms(), ended.set)
         for stream in recording.streams:
-            self._pairs.pop(stream.number).close()
-            self._clear.pop(stream.number, None)
-            self._sockets.pop(stream.number, None)
-            self._rtcp_sockets.pop(stream.number, None)
+            self._sockets.close(stream.number)
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await ended.wait()
@@ -229,39 +223,27 @@ class MediaDaemon:
         """Take everything that waits on the RTP sockets; returns when that began."""
         began = now_ms()
         self._wakes += 1
-        self._drain_clear(began)
-        self._take(self._sockets.values(), began)
-        self.recorder.woke(began, all_taken=not self._udp.left_some)
+        self._take(self._sockets.drain(), began)
+        self.recorder.woke(began, all_taken=not self._sockets.left_some)
         return began
 
     def _drain_of(self, recording: Recording) -> None:
         """Take everything that waits for one recording."""
-        began = now_ms()
-        self._drain_clear(began)
-        mine = [self._sockets[stream.number] for stream in recording.streams if stream.number in self._sockets]
-        self._take(mine, began)
+        self._take(self._sockets.drain([stream.number for stream in recording.streams]), now_ms())
 
-    def _take(self, sockets: Iterable[tuple[int, int]], began: int) -> None:
-        for packets, lengths, streams in self._udp.drain(sockets):
-            read = self._note_read()
+    def _take(self, chunks: Iterable[Chunk], began: int) -> None:
+        for packets, lengths, streams in chunks:
+            read = now_ms()
             rtcp = (packets[:, 1] >= _MUXED_RTCP[0]) & (packets[:, 1] <= _MUXED_RTCP[1])
             if rtcp.any():
                 self.recorder.reports.take(packets[rtcp], lengths[rtcp], streams[rtcp])
                 packets, lengths, streams = packets[~rtcp], lengths[~rtcp], streams[~rtcp]
             self.recorder.take(packets, lengths, streams, began, read)
-
-    def _note_read(self) -> int:
-        """A chunk has just been read: what it holds came before now."""
-        self._read_ns = time.time_ns()
-        return now_ms()
-
-    def _age_ms(self, stream: int) -> int:
-        """How long before the chunk was read this stream's newest packet in it had come."""
-        pair = self._pairs.get(stream)
-        return 0 if pair is None else pair.age_ms(self._read_ns)
+        for number, count in self._sockets.take_refused():
+            self.recorder.receiver.failed[number] += count
 
     def _flush(self, began: int) -> None:
-        for chunk in self._udp.drain(self._rtcp_sockets.values()):
+        for chunk in self._sockets.drain_reports():
             self.recorder.reports.take(*chunk)
         self.recorder.flush(began)
         self._remember()
@@ -301,53 +283,6 @@ class MediaDaemon:
         for recording in self.recorder.recordings.values():
             if recording.connection == connection:
                 recording.connection = 0
-
-    def _bind(self, stream: dict[str, Any], number: int) -> PortPair:
-        media = self._config.media
-        ports = range(media.first_port + media.first_port % 2, media.last_port, 2) if media.first_port else None
-        host, port = str(stream.get("host") or media.host), int(stream.get("port") or 0)
-        if stream.get("clear") is None:
-            return open_pair(host, port, ports, self._share)
-        allowed, pair = ClearFrom.read(stream["clear"]), open_locked_pair(host, port, ports, self._share)
-        try:
-            self._clear[number] = ClearSource(pair, allowed)
-        except Unavailable:
-            pair.close()
-            raise
-        return pair
-
-    def _drain_clear(self, began: int) -> None:
-        """Streams in the clear whose source is not known yet; once it is, the kernel lets in no other, and all drain alike."""
-        for number, source in self._clear.items():
-            if not source.is_latched:
-                if (chunk := source.take(number)) is not None:
-                    self.recorder.take(*chunk, began, self._note_read())
-                self.recorder.receiver.failed[number] += source.refused
-                source.refused = 0
-                if source.is_latched:
-                    self._list_sockets([number])
-
-    def _let_go(self, recording: Recording) -> None:
-        """A new offer: streams in the clear may come from another address of their network, and those that got keys from any."""
-        for stream in recording.streams:
-            if (source := self._clear.get(stream.number)) is not None:
-                source.unlatch()
-                if not stream.is_clear:
-                    del self._clear[stream.number]
-
-    def _keep_pairs(self, pairs: dict[int, PortPair]) -> None:
-        self._pairs |= pairs
-        for number, pair in pairs.items():
-            self._rtcp_sockets[number] = pair.rtcp.fileno(), number
-        self._list_sockets(pairs)
-
-    def _list_sockets(self, numbers: Iterable[int]) -> None:
-        """Read these streams with all others, or not: of a source in the clear only once it is known."""
-        for number in numbers:
-            if number in self._clear and not self._clear[number].is_latched:
-                self._sockets.pop(number, None)
-            else:
-                self._sockets[number] = self._pairs[number].rtp.fileno(), number
 
 
 def _check_streams(request: Message) -> list[dict[str, Any]]:

@@ -28,6 +28,7 @@ from callseal.flows.voice_watch import VoiceWatch
 from callseal.rtp.header import Bytes, Ints
 from callseal.rtp.srtcp import SrtcpCounter
 from callseal.rtp.srtp import SrtpReceiver
+from callseal.rtp.srtp_crypto import Engine
 from callseal.rtp.telephone_event import read_durations
 from callseal.rtp.timeline import Timeline, unknown_age
 from callseal.vault.card import SealingCard
@@ -49,10 +50,10 @@ class Recorder:
 
     def __init__(
         self, spool: Spool, note: Note, card: Callable[[], SealingCard], instance: str, max_streams: int = 4096,
-        age_ms: Callable[[int], int] = unknown_age,
+        age_ms: Callable[[int], int] = unknown_age, engine: Engine | None = None,
     ) -> None:  # fmt: skip
         self._spool, self._note, self._card = spool, note, card
-        self.receiver = SrtpReceiver(max_streams)
+        self.receiver = SrtpReceiver(max_streams, engine)
         self._timeline = Timeline(max_streams, age_ms)
         self._guards = make_guards()
         self.recordings: dict[str, Recording] = {}

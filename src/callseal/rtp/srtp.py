@@ -7,22 +7,17 @@ refused; the number of streams, keys and SSRCs has limits. Nothing depends on a 
 A stream in the clear (`add_clear_stream`, by exception) has no tag; everything else is the same, and it may get keys later.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import numpy as np
 
 from callseal.errors import Conflict, LimitExceeded, NotFound
 from callseal.rtp.frames import Frames, blank_tails, empty_frames, join_frames, remove_padding
 from callseal.rtp.header import Bytes, Headers, Ints, Mask, read_headers, read_spans
-from callseal.rtp.srtp_crypto import ClearKey, CmKey, GcmKey, Rows, make_nonces, open_clear, open_cm, open_gcm
+from callseal.rtp.srtp_crypto import CM_TAG_BYTES, ClearKey, CmKey, Engine, Keys, OpenSsl, Rows, Work, make_nonces, open_rows
 from callseal.rtp.srtp_kdf import NO_SUITE, SessionKeys, Suite, derive_session, find_suite
-
-Work = CmKey | GcmKey | ClearKey
-Group = tuple[int, int, Work]
-"""Rows from the first to before the second, and what opens them."""
-K = TypeVar("K", CmKey, GcmKey, ClearKey)
 
 REPLAY_WINDOW: Final = 256
 MAX_SSRCS: Final = 8
@@ -30,8 +25,6 @@ MAX_SSRCS: Final = 8
 MAX_KEYS: Final = 3
 RESUME_ROCS: Final = 64
 """Rollovers tried after a restart: 64 × 65,536 packets are 23 hours at 50 a second."""
-CM_TAG_BYTES: Final = 10
-GCM_TAG_BYTES: Final = 16
 _TAIL_BYTES: Final = 16
 TRIALS: Final = 16
 """Packets of a stream, for each batch, whose source may be looked for by trial."""
@@ -53,17 +46,17 @@ class _Key:
 class SrtpReceiver:
     """All streams of one worker. A stream is a number below `max_streams` that the caller chooses."""
 
-    def __init__(self, max_streams: int = 4096) -> None:
+    def __init__(self, max_streams: int = 4096, engine: Engine | None = None) -> None:
         slots = 2 * max_streams
+        self._engine = engine or OpenSsl()
         self._keys: dict[int, list[_Key]] = {}
         self._free = list(range(slots - 1, -1, -1))
-        self._slot_work: dict[int, Work] = {}
+        self._of = Keys(slots)
         self._slot_tail = np.zeros(slots, np.int64)
         self._current = np.full(max_streams, -1, np.int64)
         self._several_keys = np.zeros(max_streams, np.bool_)
         self._tail = np.zeros(max_streams, np.int64)
         self._ssrc = np.full(slots, -1, np.int64)
-        self._salt = np.zeros((slots, 16), np.uint8)
         self._highest = np.full(slots, -1, np.int64)
         self._first = np.full(slots, -1, np.int64)
         self._received = np.zeros(slots, np.int64)
@@ -172,7 +165,7 @@ class SrtpReceiver:
 
     def lost_in_all(self) -> int:
         """The same over every stream that there is, as columns."""
-        slots = np.fromiter(self._slot_work, np.int64)
+        slots = np.fromiter(self._of.work, np.int64)
         slots = slots[self._first[slots] >= 0]
         lost = self._highest[slots] - self._first[slots] + 1 - self._received[slots]
         return int(lost[lost > 0].sum() + self._lost_before[list(self._keys)].sum())
@@ -233,20 +226,11 @@ class SrtpReceiver:
     def _decrypt(
         self, packets: Bytes, lengths: Ints, headers: Headers, tags: Bytes, rows: Ints, slots: Ints, index: Ints
     ) -> tuple[Mask, Bytes, Ints]:
-        """Which rows verified, their payloads (zero where not) and lengths. Rows of a slot that stand together cost least."""
+        """Which rows verified, their payloads (zero where not) and lengths."""
         length = lengths[rows] - self._slot_tail[slots] - headers.start[rows]
         fits = length >= 0
-        batch = Rows(packets, rows, headers.start[rows], np.maximum(length, 0), headers.ssrc[rows], index, self._salt[slots])
-        begins = np.flatnonzero(np.diff(slots, prepend=-1))
-        works = [self._slot_work[slot] for slot in slots[begins].tolist()]
-        groups: list[Any] = list(zip(begins.tolist(), [*begins[1:].tolist(), len(rows)], works, strict=True))
-        kinds = {type(work) for work in works}
-        if kinds == {CmKey}:
-            ok, payload = open_cm(groups, batch, tags[rows, -CM_TAG_BYTES:])
-        elif kinds == {GcmKey}:
-            ok, payload = open_gcm(groups, batch, GCM_TAG_BYTES)
-        else:
-            ok, payload = _open_mixed(groups, batch, tags[rows, -CM_TAG_BYTES:])
+        batch = Rows(packets, rows, headers.start[rows], np.maximum(length, 0), headers.ssrc[rows], index, slots, self._of)
+        ok, payload = open_rows(self._engine, batch, tags[rows, -CM_TAG_BYTES:])
         ok &= fits
         blank_tails(payload, np.where(ok, batch.length, 0))
         return ok, payload, batch.length
@@ -318,9 +302,9 @@ class SrtpReceiver:
         self.parent[slot] = parent
         key.slots[ssrc] = slot
         self._slot_stream[slot], self._newest[slot] = stream, key is self._keys[stream][0]
-        self._slot_work[slot] = key.work
+        self._of.enter(slot, key.work)
         self._slot_tail[slot] = key.suite.tag_bytes + key.mki_bytes
-        self._ssrc[slot], self._salt[slot] = ssrc, key.work.salt
+        self._ssrc[slot] = ssrc
         self._highest[slot], self._first[slot], self._received[slot] = index - 1, -1, 0
         self._seen[slot] = -1
         if ssrc in key.heard:
@@ -331,9 +315,8 @@ class SrtpReceiver:
     def _release(self, stream: int, key: _Key) -> None:
         for slot in key.slots.values():
             self._lost_before[stream] += self._lost_of(slot)
-            del self._slot_work[slot]
+            self._of.forget(slot)
             self._ssrc[slot], self._newest[slot] = -1, False
-            self._salt[slot] = 0
             self.parent[self.parent == slot] = -1
             self._free.append(slot)
             if self._current[stream] == slot:
@@ -349,9 +332,8 @@ class SrtpReceiver:
         except KeyError:
             raise NotFound("stream: expected a known number") from None
 
-    @staticmethod
-    def _make_key(session: SessionKeys, mki_bytes: int, rocs: int) -> _Key:
-        return _Key(session.suite, GcmKey(session) if session.suite.aead else CmKey(session), mki_bytes, range(rocs))
+    def _make_key(self, session: SessionKeys, mki_bytes: int, rocs: int) -> _Key:
+        return _Key(session.suite, self._engine.make_key(session), mki_bytes, range(rocs))
 
 
 def _check(key: _Key, packet: bytes, start: int, ssrc: int, index: int, tail: Bytes) -> bool:
@@ -367,38 +349,3 @@ def _check(key: _Key, packet: bytes, start: int, ssrc: int, index: int, tail: By
 
 def _signed(difference: int) -> int:
     return (difference + 0x8000) % 0x10000 - 0x8000
-
-
-def _open_mixed(groups: list[Group], batch: Rows, tags: Bytes) -> tuple[Mask, Bytes]:
-    """Rows of several kinds: each kind's rows are opened apart and put back in their places."""
-    ok = np.zeros(len(batch.rows), np.bool_)
-    payload = np.zeros((len(batch.rows), max(1, int(batch.length.max(initial=1)))), np.uint8)
-
-    def put(mine: Ints, opened: tuple[Mask, Bytes]) -> None:
-        ok[mine], found = opened
-        payload[mine, : found.shape[1]] = found
-
-    if cm := _of_kind(groups, CmKey):
-        mine = _places(cm)
-        put(mine, open_cm(_regroup(cm), batch.take(mine), tags[mine]))
-    if gcm := _of_kind(groups, GcmKey):
-        mine = _places(gcm)
-        put(mine, open_gcm(_regroup(gcm), batch.take(mine), GCM_TAG_BYTES))
-    if clear := _of_kind(groups, ClearKey):
-        mine = _places(clear)
-        put(mine, open_clear(batch.take(mine)))
-    return ok, payload
-
-
-def _of_kind(groups: list[Group], kind: type[K]) -> list[tuple[int, int, K]]:
-    return [(begin, end, work) for begin, end, work in groups if isinstance(work, kind)]
-
-
-def _places(groups: Sequence[tuple[int, int, K]]) -> Ints:
-    return np.concatenate([np.arange(begin, end) for begin, end, _key in groups])
-
-
-def _regroup(groups: Sequence[tuple[int, int, K]]) -> list[tuple[int, int, K]]:
-    """The same groups, counted from 0 with nothing between them."""
-    ends = np.cumsum([end - begin for begin, end, _key in groups]).tolist()
-    return [(end - (group[1] - group[0]), end, group[2]) for group, end in zip(groups, ends, strict=True)]
