@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 900, 420, 70, 330, 50, 60
-COLOURS = ("#0b6e4f", "#6b7280", "#b45309", "#b91c1c", "#7c3aed")
+COLOURS = ("#0b6e4f", "#2563eb", "#6b7280", "#b45309", "#b91c1c", "#7c3aed")
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 ASKED = 4.0
 """µs a packet."""
