@@ -17,6 +17,7 @@ import numpy as np
 
 from callseal.flows.record import Recorder
 from callseal.flows.recording import Recording
+from callseal.rtp.header import Ints
 from callseal.store.accounts import account_path, write_account
 from callseal.store.event_queue import EventQueue
 from callseal.store.spool import QUEUE_BYTES, SpoolWriter
@@ -62,11 +63,11 @@ class MediaAccount:
 
     def find_late(self, now_ms: int) -> dict[str, int] | None:
         """Data of a `SealingLate` event when recordings fall `LATE_MS` behind, and (`count` 0) when all have caught up again."""
-        lags = [lag for _recording, _part, _through, lag in self._recordings(now_ms)]
-        worst = max(lags, default=0)
+        lags = self._lags_ms(now_ms)
+        worst = int(lags.max(initial=0))
         if worst > LATE_MS and not self._late_ms:
             self._late_ms = worst
-            return {"count": sum(lag > LATE_MS for lag in lags), "duration_ms": worst}
+            return {"count": int(np.count_nonzero(lags > LATE_MS)), "duration_ms": worst}
         if self._late_ms and worst <= LATE_MS:
             longest, self._late_ms = self._late_ms, 0
             return {"count": 0, "duration_ms": longest}
@@ -98,12 +99,15 @@ class MediaAccount:
         return dict(self._told)
 
     def _recordings(self, now_ms: int) -> list[tuple[str, int, int, int]]:
+        lags = self._lags_ms(now_ms).tolist()
         live = self._recorder.recordings.values()
-        base = self._recorder.table.base_ms[[recording.streams[0].number for recording in live]].tolist()
-        return [
-            (recording.name, recording.part, recording.sealed_through_ms, max(0, now_ms + base_ms - recording.sealed_through_ms))
-            for recording, base_ms in zip(live, base, strict=True)
-        ]
+        return [(it.name, it.part, it.sealed_through_ms, lag) for it, lag in zip(live, lags, strict=True)]
+
+    def _lags_ms(self, now_ms: int) -> Ints:
+        """How far each live recording's sealed end stands behind."""
+        live = self._recorder.recordings.values()
+        base_ms = self._recorder.table.base_ms[[it.streams[0].number for it in live]]
+        return np.maximum(now_ms + base_ms - np.array([it.sealed_through_ms for it in live], np.int64), 0)
 
 
 def _resident_bytes() -> int:
