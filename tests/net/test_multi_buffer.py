@@ -10,14 +10,16 @@ import pytest
 from callseal.cli.doctor import examine
 from callseal.cli.finding import Finding, Verdict
 from callseal.config.settings import Config, Media
-from callseal.errors import ConfigError, InternalError, Unavailable
+from callseal.errors import ConfigError, InternalError, NotAcceptable, RequestError, Unavailable
+from callseal.flows.recording import VoiceStream
+from callseal.model.message import to_text
 from callseal.net import multi_buffer
 from callseal.net.multi_buffer import MultiBuffer, find_engine
 from callseal.rtp.header import Bytes, Mask
 from callseal.rtp.srtp import SrtpReceiver
-from callseal.rtp.srtp_crypto import CmKey, GcmKey, Rows
+from callseal.rtp.srtp_crypto import CM_TAG_BYTES, CmKey, GcmKey, Keys, Rows, open_rows
 from callseal.rtp.srtp_kdf import SUITES, SessionKeys, derive_session
-from tests.media_rig import Sender, running
+from tests.media_rig import PCMA, Sender, running
 from tests.rtp_batch import payloads_of, rows_of
 
 
@@ -29,14 +31,18 @@ def engine() -> MultiBuffer:
         pytest.skip("libipsec-mb1 is not installed")
 
 
-class WrongKeys(MultiBuffer):
-    """One bit of what it makes of each key is another."""
+def wrong_keys(suite: str, at: int) -> type[MultiBuffer]:
+    """One bit of what it makes of a suite's keys is another."""
 
-    def make_key(self, keys: SessionKeys) -> CmKey | GcmKey:
-        key = super().make_key(keys)
-        assert key.block is not None
-        key.block._room[key.block.address - key.block._room.ctypes.data + 20] ^= 1
-        return key
+    class WrongKeys(MultiBuffer):
+        def make_key(self, keys: SessionKeys) -> CmKey | GcmKey:
+            key = super().make_key(keys)
+            assert key.block is not None
+            if keys.suite.name == suite:
+                key.block._room[key.block.address - key.block._room.ctypes.data + at] ^= 1
+            return key
+
+    return WrongKeys
 
 
 class TakesAll(MultiBuffer):
@@ -56,7 +62,24 @@ class LosesTheLast(MultiBuffer):
         return ok, payload
 
 
-@pytest.mark.parametrize("wrong", [WrongKeys, TakesAll, LosesTheLast])
+class HalfATag(MultiBuffer):
+    """Of a tag the first eight bytes are looked at."""
+
+    def _are_zero(self, count: int) -> Mask:
+        zero: Mask = self._macs.view(np.uint64)[:count, 0] == 0
+        return zero
+
+
+CM, GCM = "AES_CM_128_HMAC_SHA1_80", "AEAD_AES_256_GCM"
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        TakesAll, LosesTheLast, HalfATag, wrong_keys(CM, 0), wrong_keys(CM, 35), wrong_keys(CM, 64), wrong_keys(CM, 200),
+        wrong_keys(GCM, 0), wrong_keys("AEAD_AES_128_GCM", 20),
+    ],
+)  # fmt: skip
 def test_one_that_answers_otherwise_than_openssl_is_not_used(wrong: type[MultiBuffer], monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InternalError, match="answers that OpenSSL gives"):
         wrong()
@@ -78,8 +101,8 @@ def test_a_version_whose_structures_are_not_known_is_not_touched(monkeypatch: py
 def test_where_it_is_not_installed_openssl_does_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(multi_buffer, "LIBRARY", "libnowhere.so.1")
     engine, why = find_engine("auto")
-    assert (engine.name, "libnowhere" in why) == ("OpenSSL", True)
-    with pytest.raises(Unavailable, match="libnowhere"):
+    assert (engine.name, why) == ("OpenSSL", "libipsec-mb1 is not installed")
+    with pytest.raises(Unavailable, match="not installed"):
         find_engine("ipsec-mb")
 
 
@@ -88,6 +111,27 @@ def test_the_setting_has_three_values() -> None:
     assert find_engine("ipsec-mb")[0].name.startswith("ipsec-mb 1.3")
     with pytest.raises(ConfigError, match=r"media\.engine: expected one of auto, openssl, ipsec-mb"):
         Media(engine="rot13")
+
+
+def test_rows_that_do_not_hold_what_they_say_never_reach_it(engine: MultiBuffer) -> None:
+    for suite in SUITES.values():
+        keys = Keys(1)
+        keys.enter(0, engine.make_key(derive_session(suite, bytes(suite.key_bytes + suite.salt_bytes))))
+        for start, length in ((12, 1600), (12, -1), (-1, 20), (12, 1536 - 12 - 15)):
+            columns = (np.array([value]) for value in (0, start, length, 1, 1, 0))
+            batch = Rows(np.zeros((1, 1536), np.uint8), *columns, keys)
+            with pytest.raises(InternalError, match="lie in their rows"):
+                open_rows(engine, batch, np.zeros((1, CM_TAG_BYTES), np.uint8))
+
+
+def test_a_key_identifier_of_no_length_is_refused(engine: MultiBuffer) -> None:
+    for mki_bytes in (-1, -10_000_000, 129):
+        receiver = SrtpReceiver(1, engine)
+        with pytest.raises(NotAcceptable, match="mki"):
+            receiver.add_stream(0, GCM, bytes(44), mki_bytes=mki_bytes)
+        fields = {"label": "1", "suite": GCM, "key": to_text(bytes(44)), "codecs": [PCMA], "mki_bytes": mki_bytes}
+        with pytest.raises(RequestError, match="mki_bytes"):
+            VoiceStream.read(0, fields)
 
 
 @pytest.mark.parametrize("count", [1, 127, 128, 129, 700])
@@ -148,4 +192,9 @@ def test_doctor_says_what_opens_srtp_and_what_would_open_more(monkeypatch: pytes
     assert (found("openssl").verdict, found("openssl").fix) == (Verdict.GOOD, "")
     monkeypatch.setattr(multi_buffer, "LIBRARY", "libnowhere.so.1")
     assert (found("auto").verdict, "libipsec-mb1" in found("auto").fix) == (Verdict.GOOD, True)
+    assert "not installed" in found("auto").found
     assert (found("ipsec-mb").verdict, "libipsec-mb1" in found("ipsec-mb").fix) == (Verdict.BAD, True)
+
+    monkeypatch.setattr(multi_buffer, "LIBRARY", "libIPSec_MB.so.1")
+    monkeypatch.setattr(multi_buffer, "VERSIONS", range(0))
+    assert (found("auto").verdict, "version 1.3" in found("auto").fix) == (Verdict.CARE, True)

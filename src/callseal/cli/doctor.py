@@ -26,7 +26,7 @@ from callseal.cli.finding import Finding, Verdict
 from callseal.config.settings import Config, load_config
 from callseal.daemons.first_start import is_free
 from callseal.errors import ConfigError, Unavailable
-from callseal.net.multi_buffer import find_engine
+from callseal.net.multi_buffer import NOT_INSTALLED, find_engine
 
 
 def doctor(
@@ -77,8 +77,12 @@ def _engine(config: Config) -> Finding:
         engine, why = find_engine(config.media.engine)
     except Unavailable as error:
         return Finding("SRTP", Verdict.BAD, str(error), 'apt install libipsec-mb1, or media.engine = "auto"')
-    fix = "for more calls a core: apt install libipsec-mb1" if why and config.media.engine == "auto" else ""
-    return Finding("SRTP", Verdict.GOOD, f"opened by {engine.name}{f' ({why})' if why else ''}", fix)
+    found = f"opened by {engine.name}{f' ({why})' if why else ''}"
+    if why == NOT_INSTALLED:
+        return Finding("SRTP", Verdict.GOOD, found, "for more calls a core: apt install libipsec-mb1")
+    if why and config.media.engine == "auto":
+        return Finding("SRTP", Verdict.CARE, found, 'install version 1.3 of libipsec-mb1, or set media.engine = "openssl"')
+    return Finding("SRTP", Verdict.GOOD, found)
 
 
 def _certificates(config: Config, now: datetime) -> Iterator[Finding]:

@@ -156,9 +156,10 @@ class MediaDaemon:
             streams = [VoiceStream.read(number, stream, guarded) for number, stream in zip(numbers, fields, strict=False)]
             self._drain_of(recording)
             self.recorder.update(recording, streams, now_ms())
-            for stream in recording.streams:
-                self._sockets.let_go(stream.number, stream.is_clear)
-        return self._listen(recording)
+        reply = self._listen(recording)
+        for stream in recording.streams:
+            self._sockets.let_go(stream.number, stream.is_clear)
+        return reply
 
     @contextmanager
     def _new_streams(self) -> Iterator[Callable[[dict[str, Any]], int]]:

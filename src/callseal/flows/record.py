@@ -80,10 +80,7 @@ class Recorder:
                 self._add_stream(recording, stream, owner, now_ms, resume_from_ms is not None)
                 added.append(stream)
         except CallsealError:
-            for stream in added:
-                self.receiver.remove_stream(stream.number)
-                self.reports.forget(stream.number)
-                self.table.owner[stream.number] = 0
+            self._undo(added)
             raise
         for place, stream in enumerate(recording.streams):
             self.table.name(stream.number, recording.id, place)
@@ -178,6 +175,20 @@ class Recorder:
         if len(streams) < len(recording.streams):
             raise RequestError("streams: expected those that are open, in the same order")
         owner = int(self.table.owner[recording.streams[0].number])
+        added: list[VoiceStream] = []
+        try:
+            for place, new in enumerate(streams[len(recording.streams) :], len(recording.streams)):
+                self._add_stream(recording, new, owner, now_ms, resume=False)
+                self.table.name(new.number, recording.id, place)
+                added.append(new)
+            self._change(recording, streams, now_ms)
+        except CallsealError:
+            self._undo(added)
+            raise
+        recording.streams += added
+
+    def _change(self, recording: Recording, streams: list[VoiceStream], now_ms: int) -> None:
+        """What is new of the streams that are open."""
         elapsed = self.elapsed_ms(recording, now_ms)
         for old, new in zip(recording.streams, streams, strict=False):
             if new.is_clear and not old.is_clear:
@@ -200,10 +211,14 @@ class Recorder:
                 self._sealing.tell_gaps(recording, recording.pause(old, new.paused, self.table, elapsed))
                 self.table.paused[old.number] = new.paused
                 self.table.last_ms[old.number] = elapsed
-        for new in streams[len(recording.streams) :]:
-            self._add_stream(recording, new, owner, now_ms, resume=False)
-            self.table.name(new.number, recording.id, len(recording.streams))
-            recording.streams.append(new)
+
+    def _undo(self, added: list[VoiceStream]) -> None:
+        """Streams that were added a moment ago are none of this recording's after all; their numbers are the caller's again."""
+        for stream in added:
+            self.receiver.remove_stream(stream.number)
+            self.reports.forget(stream.number)
+            self._voice.forget(stream.number)
+            self.table.owner[stream.number] = 0
 
     def update_meta(self, recording: Recording, meta: bytes, now_ms: int) -> None:
         """Newer metadata: one more META message. Raises Unavailable while the disk takes no more."""

@@ -17,6 +17,7 @@ from callseal.errors import LimitExceeded, RequestError
 from callseal.model.ids import RecordingId
 from callseal.model.message import to_bytes
 from callseal.rtp.header import Bytes, Ints
+from callseal.rtp.srtp_kdf import MKI_LIMIT
 from callseal.vault.card import SealingCard
 from callseal.vault.expand import Buffer
 from callseal.vault.message import Kind
@@ -87,13 +88,16 @@ class VoiceStream:
         voices = {codec.pt: codec for codec in codecs if codec.name not in NO_VOICE}
         if fields.get("clear") is not None and (fields["suite"] or fields["key"]):
             raise RequestError("clear: expected neither suite nor key beside it")
+        mki_bytes = int(fields.get("mki_bytes", 0))
+        if not 0 <= mki_bytes <= MKI_LIMIT:
+            raise RequestError(f"mki_bytes: expected 0 to {MKI_LIMIT}")
         return cls(
             number=number,
             label=str(fields.get("label", ""))[:64],
             party=str(fields.get("party", "unknown"))[:16],
             suite=str(fields["suite"]),
             key=to_bytes(fields["key"], "key"),
-            mki_bytes=int(fields.get("mki_bytes", 0)),
+            mki_bytes=mki_bytes,
             codecs=voices,
             event_pts=frozenset(int(pt) & 0x7F for pt in fields.get("event_pts", ())),
             paused=bool(fields.get("paused", False)),

@@ -13,7 +13,7 @@ import cffi
 import numpy as np
 
 from callseal.errors import InternalError, Unavailable
-from callseal.rtp.header import Bytes, Mask, at_any_byte, read_spans
+from callseal.rtp.header import Bytes, Ints, Mask, at_any_byte, read_spans
 from callseal.rtp.srtp_crypto import (
     CM_TAG_BYTES,
     GCM_TAG_BYTES,
@@ -32,9 +32,12 @@ from callseal.rtp.srtp_crypto import (
 from callseal.rtp.srtp_kdf import SUITES, SessionKeys, derive_session
 
 LIBRARY: Final = "libIPSec_MB.so.1"
+NOT_INSTALLED: Final = "libipsec-mb1 is not installed"
 VERSIONS: Final = range(0x10300, 0x10400)
 """Those whose structures are laid out as below."""
 BURST: Final = 128
+ROW_BYTES, LONGEST_PAYLOAD = 1536, 1484
+"""Of the packets that it is tried with."""
 _RING: Final = 256
 """The library's own jobs, in a ring, for AES-GCM."""
 _CNTR, _GCM, _HMAC_SHA1, _GMAC = 2, 5, 1, 9
@@ -84,10 +87,13 @@ def find_engine(choice: str = "auto") -> tuple[Engine, str]:
         return OpenSsl(), "media.engine says so"
     try:
         return MultiBuffer(), ""
-    except (OSError, InternalError) as error:
-        if choice == "auto":
-            return OpenSsl(), str(error)
-        raise Unavailable(f"media.engine: expected {choice}: {error}") from error
+    except OSError:
+        why = NOT_INSTALLED
+    except (InternalError, AttributeError, RuntimeError) as error:
+        why = str(error)
+    if choice == "auto":
+        return OpenSsl(), why
+    raise Unavailable(f"media.engine: expected {choice}: {why}")
 
 
 class MultiBuffer:
@@ -104,6 +110,8 @@ class MultiBuffer:
         if self._manager == _ffi.NULL:
             raise InternalError(f"{LIBRARY}: expected memory for its manager")
         library.init_mb_mgr_auto(self._manager, _ffi.NULL)
+        if self._manager.imb_errno:
+            raise InternalError(f"{LIBRARY}: expected to begin, got error {self._manager.imb_errno}")
         self._call = {name: _ffi.cast(kind, self._manager.functions[at]) for name, (kind, at) in _FUNCTIONS.items()}
         self._cm = np.zeros(0, _JOB)
         self._wanted = _ffi.new("void *[]", BURST)
@@ -129,7 +137,7 @@ class MultiBuffer:
 
     def open_cm(self, batch: Rows, tags: Bytes) -> tuple[Mask, Bytes]:
         """See `Engine`. While a packet's tag is made the ROC stands behind it, where its own tag was and will be again."""
-        count, ends = len(batch.rows), batch.start + batch.length
+        count, ends = len(batch.rows), _ends(batch)
         out = np.empty((count, max(1, int(batch.length.max(initial=1)))), np.uint8)
         self._make_room(count)
         jobs, keys = self._cm[:count], batch.keys.address[batch.slots]
@@ -142,18 +150,21 @@ class MultiBuffer:
         behind, places = at_any_byte(batch.packets, np.uint32), batch.begins + ends
         kept = behind[places]
         behind[places] = (batch.index >> 16).astype(">u4").view(np.uint32)
-        for first in range(0, count, BURST):
-            some, at = min(BURST, count - first), _pointer(address_of(jobs) + first * _JOB.itemsize)
-            self._check(self._call["submit_hash_burst"](self._manager, at, some, _HMAC_SHA1), some)
-            self._check(self._call["submit_cipher_burst"](self._manager, at, some, _CNTR, _ENCRYPT, _AES_128_BYTES), some)
-        behind[places] = kept
+        try:
+            for first in range(0, count, BURST):
+                some, at = min(BURST, count - first), _pointer(address_of(jobs) + first * _JOB.itemsize)
+                self._check(self._call["submit_hash_burst"](self._manager, at, some, _HMAC_SHA1), some)
+                self._check(self._call["submit_cipher_burst"](self._manager, at, some, _CNTR, _ENCRYPT, _AES_128_BYTES), some)
+        finally:
+            behind[places] = kept
+            self._ivs[:count] = 0
         self._macs[:count, CM_TAG_BYTES:GCM_TAG_BYTES] = 0
         self._macs[:count, :CM_TAG_BYTES] ^= tags
         return self._are_zero(count), out
 
     def open_gcm(self, batch: Rows) -> tuple[Mask, Bytes]:
         """See `Engine`."""
-        count, ends = len(batch.rows), batch.start + batch.length
+        count, ends = len(batch.rows), _ends(batch)
         out = np.zeros((count, max(1, int(batch.length.max(initial=1)))), np.uint8)
         self._make_room(count)
         jobs, begins = self._gcm[:count], batch.begins + address_of(batch.packets)
@@ -164,11 +175,14 @@ class MultiBuffer:
         jobs["enc_keys"] = jobs["dec_keys"] = batch.keys.address[batch.slots]
         jobs["key_bytes"] = batch.keys.key_bytes[batch.slots]
         self._ivs[:count, :_NONCE_BYTES] = make_nonces(batch.keys.salt[batch.slots], batch.ssrc, batch.index)
-        for first in range(0, count, BURST):
-            some = min(BURST, count - first)
-            at = self._get_ring(some)
-            self._ring[(at + np.arange(some)) % _RING] = jobs[first : first + some]
-            self._check(self._call["submit_burst"](self._manager, some, self._wanted), some)
+        try:
+            for first in range(0, count, BURST):
+                some = min(BURST, count - first)
+                at = self._get_ring(some)
+                self._ring[(at + np.arange(some)) % _RING] = jobs[first : first + some]
+                self._check(self._call["submit_burst"](self._manager, some, self._wanted), some)
+        finally:
+            self._ivs[:count] = 0
         self._macs[:count, :GCM_TAG_BYTES] ^= read_spans(batch.packets, batch.begins + ends, GCM_TAG_BYTES)
         return self._are_zero(count), out
 
@@ -205,28 +219,38 @@ class MultiBuffer:
             jobs["iv_bytes"], jobs["tag_bytes"], jobs["key_bytes"] = iv_bytes, tag_bytes, _AES_128_BYTES
 
 
+def _ends(batch: Rows) -> Ints:
+    """Where each payload ends; nothing goes to the library that does not lie in its row with a tag behind it."""
+    ends: Ints = batch.start + batch.length
+    if int(batch.start.min()) < 0 or int(batch.length.min()) < 0 or int(ends.max()) + GCM_TAG_BYTES > batch.packets.shape[1]:
+        raise InternalError("SRTP: expected payloads that lie in their rows")
+    return ends
+
+
 def _pointer(address: int) -> Any:
     return _ffi.cast("void *", address)
 
 
 def _agrees(engine: MultiBuffer) -> bool:
     """Whether it opens packets of every suite, of many lengths, sound and damaged, as OpenSSL does."""
-    random, openssl, count = np.random.default_rng(0), OpenSsl(), 3 * BURST + 3
+    random, openssl, number = np.random.default_rng(0), OpenSsl(), np.arange(3 * BURST + 3)
+    count, damaged = len(number), number % 5 == 0
     index, ssrc = random.integers(0, 1 << 40, count), random.integers(0, 1 << 32, count)
-    start, length = 12 + 4 * (np.arange(count) % 3), np.arange(count) * 3 % 1200
-    slots, damaged = np.arange(count) // 40, np.arange(count) % 3 == 0
+    start, length, slots = 12 + 4 * (number % 3), number * 379 % LONGEST_PAYLOAD, number // 40
     inside = ~damaged[:, None] & (np.arange(int(length.max())) < length[:, None])
     for suite in SUITES.values():
-        packets = random.integers(0, 256, (count, 1536), np.uint8)
+        packets = random.integers(0, 256, (count, ROW_BYTES), np.uint8)
         ours, theirs = Keys(count), Keys(count)
         for slot in np.unique(slots).tolist():
             session = derive_session(suite, random.bytes(suite.key_bytes + suite.salt_bytes))
             ours.enter(slot, engine.make_key(session))
             theirs.enter(slot, openssl.make_key(session))
-        batch = Rows(packets, np.arange(count), start, length, ssrc, index, slots, theirs)
-        tags = _protect(batch)
-        tags[damaged, 1] ^= 1
-        packets[np.arange(count)[:, None], (start + length)[:, None] + np.arange(tags.shape[1])] = tags
+        batch = Rows(packets, number, start, length, ssrc, index, slots, theirs)
+        ends = (start + length)[:, None] + np.arange(suite.tag_bytes)
+        packets[number[:, None], ends] = _protect(batch)
+        places = number % start, start + number % np.maximum(length, 1), ends[:, 0] + number % suite.tag_bytes
+        packets[damaged, np.choose(number // 5 % 3, places)[damaged]] ^= 1
+        tags = packets[number[:, None], ends]
         expected_ok, expected = open_rows(openssl, batch, tags)
         ok, payload = open_rows(engine, replace(batch, keys=ours), tags)
         if (ok != expected_ok).any() or (ok == damaged).any() or (payload != expected)[inside].any():

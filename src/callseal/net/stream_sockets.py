@@ -68,6 +68,7 @@ class StreamSockets:
             source.unlatch()
             if not is_clear:
                 del self._clear[number]
+            self.listen([number])
 
     def drain(self, numbers: Iterable[int] | None = None) -> Iterator[Chunk]:
         """Everything that waits on the RTP sockets, or on those of some streams. See `UdpBatch.drain`."""

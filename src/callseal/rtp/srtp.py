@@ -13,11 +13,11 @@ from typing import Final
 
 import numpy as np
 
-from callseal.errors import Conflict, LimitExceeded, NotFound
+from callseal.errors import Conflict, LimitExceeded, NotAcceptable, NotFound
 from callseal.rtp.frames import Frames, blank_tails, empty_frames, join_frames, remove_padding
 from callseal.rtp.header import Bytes, Headers, Ints, Mask, read_headers, read_spans
 from callseal.rtp.srtp_crypto import CM_TAG_BYTES, ClearKey, CmKey, Engine, Keys, OpenSsl, Rows, Work, make_nonces, open_rows
-from callseal.rtp.srtp_kdf import NO_SUITE, SessionKeys, Suite, derive_session, find_suite
+from callseal.rtp.srtp_kdf import MKI_LIMIT, NO_SUITE, SessionKeys, Suite, derive_session, find_suite
 
 REPLAY_WINDOW: Final = 256
 MAX_SSRCS: Final = 8
@@ -51,7 +51,7 @@ class SrtpReceiver:
         self._engine = engine or OpenSsl()
         self._keys: dict[int, list[_Key]] = {}
         self._free = list(range(slots - 1, -1, -1))
-        self._of = Keys(slots)
+        self._slot_keys = Keys(slots)
         self._slot_tail = np.zeros(slots, np.int64)
         self._current = np.full(max_streams, -1, np.int64)
         self._several_keys = np.zeros(max_streams, np.bool_)
@@ -165,7 +165,7 @@ class SrtpReceiver:
 
     def lost_in_all(self) -> int:
         """The same over every stream that there is, as columns."""
-        slots = np.fromiter(self._of.work, np.int64)
+        slots = np.fromiter(self._slot_keys.work, np.int64)
         slots = slots[self._first[slots] >= 0]
         lost = self._highest[slots] - self._first[slots] + 1 - self._received[slots]
         return int(lost[lost > 0].sum() + self._lost_before[list(self._keys)].sum())
@@ -229,7 +229,7 @@ class SrtpReceiver:
         """Which rows verified, their payloads (zero where not) and lengths."""
         length = lengths[rows] - self._slot_tail[slots] - headers.start[rows]
         fits = length >= 0
-        batch = Rows(packets, rows, headers.start[rows], np.maximum(length, 0), headers.ssrc[rows], index, slots, self._of)
+        batch = Rows(packets, rows, headers.start[rows], np.maximum(length, 0), headers.ssrc[rows], index, slots, self._slot_keys)
         ok, payload = open_rows(self._engine, batch, tags[rows, -CM_TAG_BYTES:])
         ok &= fits
         blank_tails(payload, np.where(ok, batch.length, 0))
@@ -302,7 +302,7 @@ class SrtpReceiver:
         self.parent[slot] = parent
         key.slots[ssrc] = slot
         self._slot_stream[slot], self._newest[slot] = stream, key is self._keys[stream][0]
-        self._of.enter(slot, key.work)
+        self._slot_keys.enter(slot, key.work)
         self._slot_tail[slot] = key.suite.tag_bytes + key.mki_bytes
         self._ssrc[slot] = ssrc
         self._highest[slot], self._first[slot], self._received[slot] = index - 1, -1, 0
@@ -315,7 +315,7 @@ class SrtpReceiver:
     def _release(self, stream: int, key: _Key) -> None:
         for slot in key.slots.values():
             self._lost_before[stream] += self._lost_of(slot)
-            self._of.forget(slot)
+            self._slot_keys.forget(slot)
             self._ssrc[slot], self._newest[slot] = -1, False
             self.parent[self.parent == slot] = -1
             self._free.append(slot)
@@ -333,6 +333,8 @@ class SrtpReceiver:
             raise NotFound("stream: expected a known number") from None
 
     def _make_key(self, session: SessionKeys, mki_bytes: int, rocs: int) -> _Key:
+        if not 0 <= mki_bytes <= MKI_LIMIT:
+            raise NotAcceptable(f"mki: expected 0 to {MKI_LIMIT} bytes")
         return _Key(session.suite, self._engine.make_key(session), mki_bytes, range(rocs))
 
 

@@ -38,6 +38,8 @@ NO_SUITE: Final = Suite("", 0, 0, 0, False)
 """Of a stream in the clear, by exception. No name leads to it."""
 
 AUTH_KEY_BYTES: Final = 20
+MKI_LIMIT: Final = 128
+"""Bytes of a master key identifier (RFC 4568 section 6.1)."""
 _RTP, _RTCP = 0, 3
 _CIPHER, _AUTH, _SALT = 0, 1, 2
 
