@@ -144,7 +144,6 @@ FIGURES: dict[str, Figure] = {
         holds=lambda counts: (
             {row["failure"] for row in counts["rows"]} == {*OUTAGES, *KILLS} and all(map(costs_no_more, counts["rows"]))
         ),
-        pending="the runs so far had other work beside them: a restart took 3.01 s once, and one was cut off",
     ),
     "soak": Figure(
         promise="an hour at 80 % of a worker's limit (2,048 calls), calls coming and going: no packet lost, flat memory",
