@@ -36,13 +36,18 @@ pytestmark = [
 WORDS = "They dispute what was agreed"
 
 
+def take_interrupts() -> None:
+    """As at a terminal; a shell that runs its tests in the background has them ignored by all its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Waiting:
     """A `callseal` command at a terminal, answered at once; what it says is read while it runs."""
 
     def __init__(self, stack: Stack, *arguments: str) -> None:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "callseal.cli.main", *arguments], env=stack.environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=take_interrupts,
         )  # fmt: skip
         assert self.process.stdin is not None
         self.process.stdin.write(f"4\n{WORDS}\nC-77\n")
