@@ -286,5 +286,7 @@ def test_joined_frames_keep_every_payload() -> None:
     sender = Sender()
     receiver = _receiver(sender)
     parts = [unprotect(receiver, [sender.protect(b"a" * size)]) for size in (3, 160, 20)]
-    assert payloads_of(join_frames(parts)) == [b"a" * 3, b"a" * 160, b"a" * 20]
+    assert payloads_of(join_frames(list(parts))) == [b"a" * 3, b"a" * 160, b"a" * 20]
+    assert payloads_of(join_frames(held := list(parts), wipe=True)) == [b"a" * 3, b"a" * 160, b"a" * 20]
+    assert not held and not any(part.payload.any() for part in parts), "each is overwritten and let go"
     sender.close()

@@ -82,12 +82,11 @@ class Sealing:
         """The spool frames of what the guards keep of these; all of them are overwritten, and taken out of the list."""
         if not ripe:
             return []
-        frames = join_frames([held.frames for held in ripe])
-        whole = Held(0, frames, *(np.concatenate([held[column] for held in ripe]) for column in (2, 3)))
-        for held in ripe:
-            if held.frames is not frames:
-                held.frames.payload[:] = 0
-        ripe.clear()  # a second of everybody is not held twice
+        at_ms, event_ms = (np.concatenate([held[column] for held in ripe]) for column in (2, 3))
+        parts = [held.frames for held in ripe]
+        ripe.clear()
+        frames = join_frames(parts, wipe=True)
+        whole = Held(0, frames, at_ms, event_ms)
         if (gone := whole.event_ms == GONE).any():
             whole = whole.take(~gone)
             frames.payload[:], frames = 0, whole.frames

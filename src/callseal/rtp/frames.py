@@ -3,7 +3,6 @@
 RFC 3550 section 5.1 (padding). Invariant: beyond its length a payload's row is zero.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -41,25 +40,28 @@ def empty_frames() -> Frames:
     return Frames(none, none, none, none, np.zeros(0, np.uint8), none, np.zeros((0, 1), np.uint8))
 
 
-def join_frames(parts: Sequence[Frames]) -> Frames:
-    """Frames one after another; payloads become as wide as the widest."""
+def join_frames(parts: list[Frames], wipe: bool = False) -> Frames:
+    """Frames one after another; payloads become as wide as the widest. With `wipe` each part is overwritten and let go as soon
+    as it has been copied, and `parts` is empty in the end: a second of everybody is not held twice."""
     kept = [part for part in parts if len(part)]
+    if wipe:
+        parts.clear()
     if len(kept) <= 1:
         return kept[0] if kept else empty_frames()
-    payload = np.zeros((sum(len(part) for part in kept), max(part.payload.shape[1] for part in kept)), np.uint8)
+    stream, slot, index, timestamp, payload_type, length = (
+        np.concatenate([getattr(part, name) for part in kept])
+        for name in ("stream", "slot", "index", "timestamp", "payload_type", "length")
+    )
+    payload = np.zeros((len(length), max(part.payload.shape[1] for part in kept)), np.uint8)
     at = 0
-    for part in kept:
+    kept.reverse()
+    while kept:
+        part = kept.pop()
         payload[at : at + len(part), : part.payload.shape[1]] = part.payload
         at += len(part)
-    return Frames(
-        np.concatenate([part.stream for part in kept]),
-        np.concatenate([part.slot for part in kept]),
-        np.concatenate([part.index for part in kept]),
-        np.concatenate([part.timestamp for part in kept]),
-        np.concatenate([part.payload_type for part in kept]),
-        np.concatenate([part.length for part in kept]),
-        payload,
-    )
+        if wipe:
+            part.payload[:] = 0
+    return Frames(stream, slot, index, timestamp, payload_type, length, payload)
 
 
 def blank_tails(payload: Bytes, length: Ints) -> None:

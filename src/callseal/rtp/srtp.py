@@ -193,7 +193,7 @@ class SrtpReceiver:
         rows, slots = self._find_slots(packets, lengths, headers, tags, rest, streams)
         more, failed = self._open(packets, lengths, headers, tags, rows, slots, streams)
         np.add.at(self.failed, streams[failed], 1)
-        return join_frames((done, more))
+        return join_frames([done, more])
 
     def _open(
         self, packets: Bytes, lengths: Ints, headers: Headers, tags: Bytes, rows: Ints, slots: Ints, streams: Ints
