@@ -19,8 +19,6 @@ class Figure:
     """Processes that share the work; each runs its share of the first argument with a seed of its own."""
     alone: bool = False
     """On a loopback of its own, so that nothing else on the machine sends to its ports."""
-    pending: str = ""
-    """Why no result of it is committed yet; such a figure is promised to nobody."""
 
     def shares(self, seed: int) -> list[dict[str, Any]]:
         """The arguments of each shard."""

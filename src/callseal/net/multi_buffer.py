@@ -13,6 +13,7 @@ import cffi
 import numpy as np
 
 from callseal.errors import InternalError, Unavailable
+from callseal.net.udp_batch import LONGEST_BYTES, ROW_BYTES
 from callseal.rtp.header import Bytes, Ints, Mask, at_any_byte, read_spans
 from callseal.rtp.srtp_crypto import (
     CM_TAG_BYTES,
@@ -36,8 +37,8 @@ NOT_INSTALLED: Final = "libipsec-mb1 is not installed"
 VERSIONS: Final = range(0x10300, 0x10400)
 """Those whose structures are laid out as below."""
 BURST: Final = 128
-ROW_BYTES, LONGEST_PAYLOAD = 1536, 1484
-"""Of the packets that it is tried with."""
+LONGEST_PAYLOAD: Final = LONGEST_BYTES - 20 - GCM_TAG_BYTES
+"""Of the packets that it is tried with, below the longest header there."""
 _RING: Final = 256
 """The library's own jobs, in a ring, for AES-GCM."""
 _CNTR, _GCM, _HMAC_SHA1, _GMAC = 2, 5, 1, 9
