@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from callseal.audit import canonical
 from callseal.audit.note import Signer
 from callseal.model.clock import format_time
-from callseal.model.message import to_text
+from callseal.model.message import to_bytes, to_text
 from callseal.webrtc import xwing
 from callseal.webrtc.handshake import Agent, Customer, Step
 from callseal.webrtc.link import Link
@@ -83,11 +83,19 @@ def test_a_change_of_one_thing_in_m2_is_refused_with_its_reason(path: tuple[str,
     refuses("replayed", ends.customer.accept, changed, ends.answer, NOW)
 
 
-@pytest.mark.parametrize("name", ["nc_hash", "kem", "caps"])
-def test_an_m1_changed_on_its_way_is_refused_by_the_customer(name: str) -> None:
+@pytest.mark.parametrize(("name", "to"), [("nc_hash", flip_text), ("kem", lambda text: flip_text(text, -2)), ("caps", ["x"])])
+def test_an_m1_changed_on_its_way_is_refused_by_the_customer(name: str, to: Any) -> None:
+    """Of `kem` the X25519 half, where every 32 bytes are a key."""
     ends = Ends()
-    m1 = change(ends.m1(), name, to=["x"] if name == "caps" else flip_text)
+    m1 = change(ends.m1(), name, to=to)
     refuses("signature", ends.customer.accept, ends.m2(m1), ends.answer, NOW)
+
+
+def test_an_m1_whose_key_became_none_is_refused_by_the_agent() -> None:
+    """Of `kem` the ML-KEM half, with a coefficient that is not below its modulus (FIPS 203 section 7.2)."""
+    ends = Ends()
+    m1 = change(ends.m1(), "kem", to=lambda text: to_text(b"\xff\xff" + to_bytes(text, "kem")[2:]))
+    refuses("malformed", ends.m2, m1)
 
 
 def test_a_swapped_offer_or_answer_is_refused() -> None:
