@@ -153,6 +153,22 @@ def test_bursts_of_every_size_open_and_leave_the_packets_as_they_were(engine: Mu
         sender.close()
 
 
+@pytest.mark.parametrize("at", [0, 1, 129, 200, 255])
+def test_the_librarys_jobs_are_taken_round_its_ring(engine: MultiBuffer, at: int) -> None:
+    """Wherever the next one stands: by itself it begins at the first again once all are done."""
+    sender, receiver = Sender(GCM), SrtpReceiver(1, engine)
+    receiver.add_stream(0, sender.suite, sender.key)
+    sent = [bytes([n % 256]) * 160 for n in range(700)]
+    rows, lengths = rows_of([sender.protect(payload) for payload in sent])
+    for first, end in ((0, 1), (1, 101), (101, 229), (229, 700)):
+        engine._manager.next_job = at * multi_buffer._JOB.itemsize
+        assert engine._get_ring(1) == at
+        frames = receiver.unprotect(rows[first:end], lengths[first:end], np.zeros(end - first, np.int64))
+        assert payloads_of(frames) == sent[first:end]
+    assert receiver.failed[0] == 0
+    sender.close()
+
+
 def test_a_damaged_packet_among_good_ones_is_counted_and_nothing_of_it_stays(engine: MultiBuffer) -> None:
     for suite in SUITES:
         sender, receiver = Sender(suite), SrtpReceiver(1, engine)

@@ -117,7 +117,7 @@ class MultiBuffer:
         self._cm = np.zeros(0, _JOB)
         self._wanted = _ffi.new("void *[]", BURST)
         self._ring_at = int(_ffi.cast("uintptr_t", self._manager)) + _ffi.sizeof("IMB_MGR")
-        self._ring = np.frombuffer(_ffi.buffer(_pointer(self._ring_at), _RING * _JOB.itemsize), _JOB)
+        self._ring = np.frombuffer(_ffi.buffer(_pointer(self._ring_at), _RING * _JOB.itemsize), np.uint64).reshape(_RING, -1)
         self._make_room(BURST)
         if not _agrees(self):
             raise InternalError(f"{LIBRARY}: expected the answers that OpenSSL gives")
@@ -176,11 +176,13 @@ class MultiBuffer:
         jobs["enc_keys"] = jobs["dec_keys"] = batch.keys.address[batch.slots]
         jobs["key_bytes"] = batch.keys.key_bytes[batch.slots]
         self._ivs[:count, :_NONCE_BYTES] = make_nonces(batch.keys.salt[batch.slots], batch.ssrc, batch.index)
+        filled = jobs.view(np.uint64).reshape(count, -1)  # whole words: numpy copies a structure field by field
         try:
             for first in range(0, count, BURST):
-                some = min(BURST, count - first)
-                at = self._get_ring(some)
-                self._ring[(at + np.arange(some)) % _RING] = jobs[first : first + some]
+                some, at = min(BURST, count - first), self._get_ring(min(BURST, count - first))
+                until_end = first + min(some, _RING - at)
+                self._ring[at : at + some] = filled[first:until_end]
+                self._ring[: first + some - until_end] = filled[until_end : first + some]
                 self._check(self._call["submit_burst"](self._manager, some, self._wanted), some)
         finally:
             self._ivs[:count] = 0
