@@ -35,8 +35,8 @@ from tests.media_rig import PCMA, MediaRig, OpenedPart, running
 SAMPLES = 4
 """Slots whose first and last calls are opened."""
 LOOK_SECONDS = 10
-LINES = 4
-"""Control lines: a call's end waits for the disk."""
+LINES = 8
+"""Control lines: a call's end waits for the disk, and those behind it in silence, which would be a gap after two seconds."""
 SETTLE_SECONDS = 60
 """Memory is compared, and gaps are counted, from here on."""
 
@@ -97,7 +97,7 @@ class Run:
         self.counts = dict.fromkeys(("calls", "packets", "lost", "failed"), 0)
         self.samples: list[tuple[str, list[Stream], int]] = []
         self.late = 0.0
-        self.gaps = 0
+        self.gaps: list[dict[str, Any]] = []
         """Once settled, and before everybody hangs up: calls are opened and ended one after another, which takes seconds."""
         self._kept: set[str] = set()
         self._begun: queue.Queue[tuple[Slot, list[int], dict[str, Any]]] = queue.Queue()
@@ -123,7 +123,7 @@ class Run:
             self._turn(second)
             self._speak(began + second, second % 2)
         self.looks.append((time.monotonic() - began, memory_of(self.pid), cpu_of(self.pid)))
-        self.gaps = sum(event["at"] > format_time(settled) for event in self.rig.events("Gap"))
+        self.gaps = [event["data"] for event in self.rig.events("Gap") if event["at"] > format_time(settled)]
         self._hang_up()
 
     def _turn(self, second: int) -> None:
@@ -230,9 +230,11 @@ def run(calls: int, seconds: int, call_seconds: float, tell: Callable[[str], Non
             opened = opened[0] + 1, opened[1] + 2 * sent, opened[2] + compare(part, streams, sent, fault)
     for at, memory, cpu in work.looks:
         tell(f"{at:8.1f} s  {memory / (1 << 20):8.1f} MiB  {cpu:9.2f} CPU s")
+    for gap in work.gaps:
+        tell(f"gap ({gap['why']}) from {gap['from_ms']} to {gap['to_ms']} ms of its call")
     (_t0, _m0, cpu_first), (_t1, _m1, cpu_last) = work.looks[0], work.looks[-1]
     return {
-        **work.counts, "seconds": seconds, "at_once": calls, "gaps": work.gaps,
+        **work.counts, "seconds": seconds, "at_once": calls, "gaps": len(work.gaps),
         "samples_opened": opened[0], "sample_packets": opened[1], "samples_differ": opened[2],
         "ns_a_packet": round((cpu_last - cpu_first) / max(1, work.counts["packets"]) * 1e9),
         "memory_first_kib": usual(work.looks, SETTLE_SECONDS) >> 10,
