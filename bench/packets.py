@@ -123,20 +123,15 @@ def run(calls: list[int], seconds: float, runs: int, raw: Path | None = None) ->
 
 
 def _report(suite: str, calls: int, found: dict[str, list[Measured]]) -> int:
-    ours = _cost(found[OURS])
+    costs = {name: plot.median_cost(map(asdict, runs)) for name, runs in found.items()}
     for name, runs in found.items():
-        cost, lost = _cost(runs), sum(run.lost for run in runs)
+        cost, lost = costs[name], sum(run.lost for run in runs)
         late, box = max(run.late for run in runs) * 1000, statistics.median(run.box for run in runs)
         memory, busy = statistics.median(run.bytes_a_stream for run in runs) / 1024, max(run.busy for run in runs)
-        print(f"{suite:25}{calls:6}  {name:40}{cost:10.2f}{1e6 / cost / 100:11.0f}{cost / ours:8.2f}x", end="")
+        print(f"{suite:25}{calls:6}  {name:40}{cost:10.2f}{1e6 / cost / 100:11.0f}{cost / costs[OURS]:8.2f}x", end="")
         print(f"{lost:8}{late:9.1f}{busy:8.0%}{box:7.2f}{memory:11.1f}")
     print(f"{'':33}wakes of our worker late, p99: {max(run.wake_late_ms for run in found[OURS])} ms\n", flush=True)
     return sum(run.lost for run in found[OURS])
-
-
-def _cost(runs: list[Measured]) -> float:
-    """µs of CPU for each packet that was taken, the median of the runs."""
-    return statistics.median(run.cpu / max(1, run.packets) * 1e6 for run in runs)
 
 
 def _used(pid: int) -> tuple[float, float]:

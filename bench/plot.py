@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -12,6 +12,16 @@ SUITE = "AES_CM_128_HMAC_SHA1_80"
 ASKED = 4.0
 """µs a packet."""
 TICKS = (1, 2, 4, 8, 16, 32, 64)
+
+
+def cost_of(run: Mapping[str, float]) -> float:
+    """µs of CPU for each packet that was taken, of one raw run."""
+    return run["cpu"] / max(1, run["packets"]) * 1e6
+
+
+def median_cost(runs: Iterable[Mapping[str, float]]) -> float:
+    """The same of several runs of one way."""
+    return statistics.median(map(cost_of, runs))
 
 
 def draw(measured: Sequence[dict[str, Any]]) -> str:
@@ -55,12 +65,12 @@ def _frame(calls: Sequence[int]) -> Iterable[str]:
 
 
 def _line(colour: str, way: str, rows: Sequence[dict[str, Any]], calls: Sequence[int]) -> Iterable[str]:
-    costs = {row["calls"]: [run["cpu"] / max(1, run["packets"]) * 1e6 for run in row["runs"]] for row in rows}
-    points = [(_x(count, calls), _y(statistics.median(found))) for count, found in sorted(costs.items())]
+    runs = {row["calls"]: row["runs"] for row in rows}
+    points = [(_x(count, calls), _y(median_cost(found))) for count, found in sorted(runs.items())]
     path = "L".join(f"{x:.1f} {y:.1f}" for x, y in points)
     yield f'<path d="M{path}" fill="none" stroke="{colour}" stroke-width="2"><title>{escape(way)}</title></path>'
-    for count, found in costs.items():
-        yield from (f'<circle cx="{_x(count, calls):.1f}" cy="{_y(one):.1f}" r="3" fill="{colour}"/>' for one in found)
+    for count, found in runs.items():
+        yield from (f'<circle cx="{_x(count, calls):.1f}" cy="{_y(cost_of(one)):.1f}" r="3" fill="{colour}"/>' for one in found)
 
 
 def _legend(names: Sequence[str]) -> Iterable[str]:

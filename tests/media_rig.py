@@ -113,6 +113,12 @@ class OpenedPart:
         return [payload for _track, _at, payload in self.blocks]
 
 
+def media_ports() -> str:
+    """Settings of [media]: ports below those that the system gives, so that no other test has a killed worker's by chance."""
+    first = 10_000 + 1000 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+    return f"first_port = {first}\nlast_port = {first + 998}\n"
+
+
 class MediaRig:
     """One data folder, its card and private key, and the worker that runs in it."""
 

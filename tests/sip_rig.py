@@ -90,7 +90,7 @@ class FakeMedia:
                 return reply_to(message, ports=ports)
             case "media.status":
                 known = [{"recording": name, "sealed_through_ms": 0, "streams": []} for name in self.recordings]
-                return reply_to(message, recordings=known, cpu_seconds=0.0, wakes=0, late_ms_p99=0)
+                return reply_to(message, recordings=known, wakes=0, late_ms_p99=0)
             case _ if recording not in self.recordings:
                 return refuse(message, NotFound("recording: not open"))
             case "media.update":

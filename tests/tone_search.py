@@ -87,7 +87,7 @@ def find_srtp_keys(haystacks: Iterable[bytes], packets: Sequence[bytes]) -> list
 
 
 def likely_offsets(haystack: bytes, size: int) -> list[int]:
-    """Aligned places whose next 20 or 30 bytes may be random: few zero bytes, nearly all different (of 10^6 keys, none is left out)."""
+    """Aligned places whose next 20 or 30 bytes may be random: few zero bytes, nearly all different (of 10^6 keys, six are left out)."""
     content = np.frombuffer(haystack, np.uint8)
     places: list[int] = []
     for begin in range(0, len(content) - size + 1, _CHUNK):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from callseal.model.clock import format_time
-from tests.media_rig import PCMA, MediaRig, OpenedPart, Sender
+from tests.media_rig import PCMA, MediaRig, OpenedPart, Sender, media_ports
 
 PROMISED_SECONDS = 2.0
 AFTER_SECONDS = 1.3
@@ -91,7 +91,7 @@ def _make_calls(chance: random.Random) -> list[Call]:
 
 
 def _kill_once(folder: Path, chance: random.Random, counts: dict[str, Any]) -> None:
-    rig, calls = MediaRig(folder), _make_calls(chance)
+    rig, calls = MediaRig(folder, f"[media]\n{media_ports()}"), _make_calls(chance)
     rig.write_card()
     rig.start()
     for call in calls:
@@ -109,8 +109,8 @@ def _kill_once(folder: Path, chance: random.Random, counts: dict[str, Any]) -> N
             for entry in rig.ask("media.status")["recordings"]:
                 next(call for call in calls if call.recording == entry["recording"]).claimed_ms = entry["sealed_through_ms"]
         if not killed_at and time.monotonic() - began >= kill_after:
-            rig.kill()
             killed_at = time.time()
+            rig.kill()
             rig.spawn()
         if killed_at and not resumed_at and rig.is_ready():
             for call in calls:
@@ -141,7 +141,7 @@ def _judge(rig: MediaRig, call: Call, killed_at: float, counts: dict[str, Any]) 
         counts["packets_opened"] += len(before) + len(after)
         counts["packets_lost"] += len(lost)
         counts["lost_before_2s"] += sum(at < killed_at - PROMISED_SECONDS for at, _payload in lost)
-        counts["sealed_through_lied"] += sum((at - call.started_at) * 1000 < claimed_ms for at, _payload in lost)
+        counts["sealed_through_lied"] += sum((at - call.started_at) * 1000 < claimed_ms - 1 for at, _payload in lost)
         for at, _payload in lost:
             at_ms = (at - call.started_at) * 1000
             counts["loss_not_named"] += not any(gap["from_ms"] <= at_ms <= gap["to_ms"] + 20 for gap in gaps)

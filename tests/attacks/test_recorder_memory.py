@@ -4,12 +4,9 @@ The positive control: the same dump does open what is sealed after it, because t
 """
 
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -18,6 +15,7 @@ from callseal.vault.object import ObjectReader
 from callseal.vault.spool import Frame, iter_frames
 from tests.conftest import Stack
 from tests.memory_search import find_keys, known_windows, read_memory
+from tests.stopped import stopped
 
 pytestmark = pytest.mark.real
 
@@ -34,19 +32,10 @@ def _spooled(stack: Stack, recording: str) -> tuple[bytes, dict[int, bytes]]:
     return header, messages
 
 
-@contextmanager
-def _stopped(pid: int) -> Iterator[int]:
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield pid
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
 @pytest.mark.timeout(180)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root may read another process's memory")
 def test_a_dump_of_the_recorder_in_mid_call_opens_nothing_sealed_and_only_what_comes(stack: Stack) -> None:
-    with _stopped(stack.pid("media-0")) as pid:
+    with stopped(stack.pid("media-0")) as pid:
         known = known_windows(read_memory(pid))
     speaking = subprocess.Popen(
         [sys.executable, "-m", "callseal.cli.main", "call", "--synthetic", "--seconds", "8"],
@@ -58,7 +47,7 @@ def test_a_dump_of_the_recorder_in_mid_call_opens_nothing_sealed_and_only_what_c
         while len(_spooled(stack, recording)[1]) < 4:
             assert time.monotonic() < end, stack.logs()
             time.sleep(0.05)
-        with _stopped(stack.pid("media-0")) as pid:
+        with stopped(stack.pid("media-0")) as pid:
             memory = read_memory(pid)
             header, sealed = _spooled(stack, recording)
         assert speaking.wait(60) == 0

@@ -247,6 +247,7 @@ def ask_to_destroy(page: Page, stack: Stack, recording: str) -> None:
     page.get_by_role("button", name="Destroy it with a passkey touch").click()
 
 
+@pytest.mark.timeout(300)
 def test_a_call_is_held_released_and_destroyed_by_one_person_and_the_next_by_two(
     officer: Page, chromium: Browser, stack: Stack, recordings: list[str]
 ) -> None:

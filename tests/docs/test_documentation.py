@@ -25,6 +25,7 @@ def _commands() -> list[tuple[str, str]]:
 
 
 @pytest.mark.real
+@pytest.mark.timeout(300)
 def test_every_command_in_the_documents_runs(stack: Stack) -> None:
     commands = _commands()
     assert len(commands) >= 8, "expected the documents to show commands"

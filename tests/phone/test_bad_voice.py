@@ -58,7 +58,8 @@ def test_bad_voice_is_counted_and_good_voice_is_sealed(stack: Stack, send: Calla
     failed = [event for event in stack.events("PacketsFailed")[seen:] if event["recording"] == part["recording"]]
     assert sum(event["data"][field] for event in failed) >= 50, failed
     assert all(event["data"]["label"] == "1" for event in failed)
-    # A flood ahead of a stream's very first good packet uses up that wake's trials for its source: 200 ms of 20 ms packets.
-    assert part["data"]["packets"] >= 200 - 10, "the good packets of both tracks"
+    # A flood ahead of a stream's very first good packet uses up that wake's trials for its source: 200 ms of 20 ms packets, and
+    # more where the wake is late.
+    assert part["data"]["packets"] >= 200 - 25, "the good packets of both tracks"
     stack.wait_call("sealed", recording=part["recording"])
     assert stack.cli(["verify"]).returncode == 0

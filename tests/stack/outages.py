@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from tests.conftest import Stack
+from tests.media_rig import media_ports
 from tests.own_disk import own_disk
 
 
@@ -136,7 +137,7 @@ def two_lines(megabytes: int) -> Iterator[tuple[Stack, Stack]]:
         TemporaryDirectory(prefix="cs-", dir="/tmp") as beside,
         own_disk(Path(folder), megabytes) as disk,
     ):
-        lines = Stack(disk.root / "home"), Stack(Path(beside))
+        lines = Stack(disk.root / "home", media_ports()), Stack(Path(beside))
         try:
             for line in lines:
                 line.start()

@@ -28,6 +28,7 @@ from callseal.store.database import Database
 from tests import sip_rig as rig
 from tests.authenticator import Authenticator
 from tests.conftest import Stack
+from tests.files import contents
 from tests.media_rig import HEADER
 
 pytestmark = pytest.mark.real
@@ -71,7 +72,9 @@ def how(stack: Stack, name: str, kind: str, secret: str = "", seconds: str = "0.
 def judge(stack: Stack, name: str) -> tuple[PeerReport, list[Line]]:
     """What `peer check` would have said, from the same events."""
     report = PeerReport(read_peer(stack.data / "peers" / f"{name}.toml"), 0)
-    stack.wait_event("CallEnded", next(event["recording"] for event in stack.events("CallStarted") if event["data"]["peer"] == name))
+    recording = next(event["recording"] for event in stack.events("CallStarted") if event["data"]["peer"] == name)
+    for kind in ("CallEnded", "PartEnded"):  # signalling and media write files of their own
+        stack.wait_event(kind, recording)
     for event in stack.events():
         report.take(event)
     report.pass_time(parse_time(stack.events()[-1]["at"]) + timedelta(days=1))
@@ -93,7 +96,7 @@ def test_each_type_is_connected_called_and_judged_good(stack: Stack, monkeypatch
     changes = {event["data"]["what"] for event in stack.events("CallUpdated", report.recording)}
     assert {"paused", "resumed"} <= changes, changes
     if secret:
-        everything = b"".join(path.read_bytes() for path in stack.data.rglob("*") if path.is_file())
+        everything = b"".join(content for _path, content in contents(stack.data))
         assert secret.encode() not in everything, "the secret lies nowhere in the data folder"
 
 
@@ -204,13 +207,12 @@ def except_a_call(stack: Stack, administrator: Person, officer: Person) -> None:
         call = get_call(connection, started["recording"]).call
     database.close()
     assert {leg.protection for leg in call.legs} == {label} and label.startswith("clear, by exception until ")
-    everything = b"".join(path.read_bytes() for path in stack.data.rglob("*") if path.is_file())
+    everything = b"".join(content for _path, content in contents(stack.data))
     assert not [payload for payload in spoken if payload in everything], "received in the clear, never kept in the clear"
     officer.act("exception.end", "withdraw", exception=name)
     stack.wait_event("ExceptionEnded")
     assert asyncio.run(call_in_the_clear(stack, spoken, "after")) == 488
-    logged = (stack.data / "log").rglob("*")
-    entries = b"".join(path.read_bytes() for path in logged if path.is_file())
+    entries = b"".join(content for _path, content in contents(stack.data / "log"))
     for word in (b"ExceptionAsked", b"ExceptionMade", b"ExceptionEnded", b"clear-by-exception"):
         assert word in entries, word
     verified = stack.cli(["verify"])

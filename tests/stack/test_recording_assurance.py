@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from callseal.audio.g711 import SILENCE
 from callseal.model.call import CallState
+from callseal.model.clock import parse_time
 from callseal.phone.call import Call, Plan
 from callseal.phone.codec import CODECS
 from callseal.phone.line import Destination, Line
@@ -22,6 +23,7 @@ from callseal.store.calls import list_alerts, list_calls
 from callseal.store.database import Database
 from tests.certificates import Authority
 from tests.conftest import Stack
+from tests.files import contents
 
 pytestmark = pytest.mark.real
 T = TypeVar("T")
@@ -108,7 +110,7 @@ def wait_for(holds: Callable[[], bool], stack: Stack, seconds: float = 30) -> No
 
 def entries(stack: Stack) -> bytes:
     """Every entry of the log, as the tiles hold them."""
-    return b"".join(path.read_bytes() for path in (stack.data / "log").rglob("entries/**/*") if path.is_file())
+    return b"".join(content for _path, content in contents(stack.data / "log", "entries/**/*"))
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +135,7 @@ def test_each_fault_is_an_event_within_seconds_and_an_alert(
 ) -> None:
     event = stack.wait_event(kind, recording=story.recording[name])
     assert (event["data"]["why"], event["data"].get("party")) == (why, party)
-    told_at = time.mktime(time.strptime(event["at"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+    told_at = parse_time(event["at"]).timestamp()
     assert seconds - 1.5 <= told_at - story.began[name] <= seconds + 5
     alerts = {"none-yet": "no_packets", "one-side": "one_side", "flat": "one_side", "no-packets": "long_gap", "no-connection": "no_bye"}
     wait_for(lambda: (alerts[why], story.recording[name]) in {(a.kind, a.recording) for a in read(stack, list_alerts)}, stack)
@@ -141,9 +143,8 @@ def test_each_fault_is_an_event_within_seconds_and_an_alert(
 
 def test_no_call_was_closed_before_its_bye_because_packets_stopped(stack: Stack, story: Story) -> None:
     assert [story.known[story.recording[name]] for name in ("no voice", "one side", "stops", "lost")] == [CallState.LIVE] * 4
-    ended = {str(event["recording"]): event["data"]["reason"] for event in stack.events("CallEnded")}
     hung_up = {story.recording[name] for name in ("good", "no voice", "one side", "stops", "flat")}
-    assert {ended[recording] for recording in hung_up} == {"bye"}
+    assert {stack.wait_event("CallEnded", recording)["data"]["reason"] for recording in hung_up} == {"bye"}
     wait_for(lambda: hung_up <= {call.recording for call in read(stack, list_calls) if call.state is CallState.SEALED}, stack)
 
 

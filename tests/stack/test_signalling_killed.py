@@ -20,15 +20,17 @@ pytestmark = pytest.mark.real
 SECONDS = 7
 
 
-async def kill(stack: Stack, names: Sequence[str]) -> None:
-    """Kill daemons, and wait until their successors are ready; voice goes on meanwhile."""
+async def kill(stack: Stack, names: Sequence[str]) -> float:
+    """Kill daemons, and wait until their successors are ready; voice goes on meanwhile. Returns the seconds that it took."""
     before = {name: stack.pid(name) for name in names}
+    began = time.monotonic()
     for pid in before.values():
         os.kill(pid, signal.SIGKILL)
-    end = time.monotonic() + 30
+    end = began + 30
     while not all(is_back(stack, name, pid) for name, pid in before.items()):
         assert time.monotonic() < end, stack.logs()
         await asyncio.sleep(0.02)
+    return time.monotonic() - began
 
 
 def is_back(stack: Stack, name: str, before: int) -> bool:

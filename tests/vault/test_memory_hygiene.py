@@ -12,6 +12,7 @@ import pytest
 
 from callseal.vault.expand import scrub_freed
 from tests.memory_search import Region, find_keys, known_windows, read_memory
+from tests.stopped import stopped
 from tests.vault import second_reader
 from tests.vault.sealed_rig import keys
 
@@ -67,7 +68,8 @@ class Recorder:
 
     def dump(self) -> list[Region]:
         try:
-            return read_memory(self.process.pid)
+            with stopped(self.process.pid) as pid:
+                return read_memory(pid)
         except PermissionError:
             pytest.skip("the kernel does not let a parent read its child's memory here (yama)")
 

@@ -42,7 +42,7 @@ def cut_clusters(edges: list[int], row_bytes: int) -> Iterator[list[int]]:
     yield [*cut, edges[-1]]
 
 
-def write_clusters(edges: Sequence[int], track: Ints, at_ms: Ints, length: Ints, payload: Bytes) -> Iterator[memoryview]:
+def write_clusters(edges: Sequence[int], track: Bytes, at_ms: Ints, length: Ints, payload: Bytes) -> Iterator[memoryview]:
     """A padded cluster of the frames `edges[i]` to `edges[i + 1]` for each i, each in order of time: their tracks (1 to 126),
     times, lengths, and payloads one a row. The columns are those of all clusters, so that numpy's fixed cost is paid once.
 

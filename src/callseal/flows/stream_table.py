@@ -44,7 +44,7 @@ class StreamTable:
         self.paused = np.zeros(max_streams, np.bool_)
         self.kind = np.zeros((max_streams, 128), np.uint8)
         self.clock_hz = np.full((max_streams, 128), 8000, np.int64)
-        self.track = np.zeros((max_streams, 128), np.int64)
+        self.track = np.zeros((max_streams, 128), np.uint8)
         """The track in the open part; 0 where it has none yet."""
 
     def take_number(self) -> int:

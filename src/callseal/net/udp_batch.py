@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from callseal.errors import Unavailable
 
-ROWS = 1024
-SOCKET_DATAGRAMS = 4 * ROWS
+ROWS = 2048
+SOCKET_DATAGRAMS = 2 * ROWS
 ROW_BYTES = 1536
 LONGEST_BYTES = ROW_BYTES - 16
 RECEIVE_BUFFER_BYTES = 4 << 20

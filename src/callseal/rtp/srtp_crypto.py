@@ -42,12 +42,14 @@ class KeyBlock:
 
 
 class CmKey:
-    """AES_CM_128_HMAC_SHA1_80 with the keyed objects made once."""
+    """AES_CM_128_HMAC_SHA1_80 with the keyed objects made once; where an engine has its own `block`, that decrypts."""
 
     def __init__(self, keys: SessionKeys, block: KeyBlock | None = None) -> None:
         self.salt, self.block, self.key_bytes = pad_salt(keys.salt), block, len(keys.cipher)
         self.hmac = hmac.HMAC(keys.auth, hashes.SHA1())  # noqa: S303  the suite names it; HMAC does not need collision resistance
-        self.ecb = Cipher(AES(keys.cipher), ECB()).encryptor()  # noqa: S305  over counter blocks: that is counter mode
+        self.ecb = None
+        if block is None:
+            self.ecb = Cipher(AES(keys.cipher), ECB()).encryptor()  # noqa: S305  over counter blocks: that is counter mode
 
     def check(self, packet: bytes, end: int, roc: int, tag: bytes) -> bool:
         """Whether one packet's tag is right for this ROC."""
