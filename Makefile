@@ -36,8 +36,8 @@ lint: $(VENV)/.test ## style, types and which room may import which
 	@$(BIN)/mypy
 	@PYTHONPATH=. $(BIN)/lint-imports --no-cache
 
-test: lint ## every promise, with a seeded sample of the long checks; beside it each parser is fuzzed, a minute of the processor each
-	@$(BIN)/python -m fuzz --cpu-seconds 60 --seconds 460 --at-once 6 --beside $(BIN)/pytest -m "not long" -n 4 --dist loadfile --no-loadscope-reorder --every-promise
+test: lint ## every promise, with a seeded sample of the long checks; beside it each parser is fuzzed, three quarters of a minute of the processor each
+	@$(BIN)/python -m fuzz --cpu-seconds 45 --seconds 400 --at-once 6 --beside $(BIN)/pytest -m "not long" -n 4 --dist loadfile --no-loadscope-reorder --every-promise
 
 assure-%: $(VENV)/.test ## an issue's full figure, written to docs/assurance/
 	@$(BIN)/python -m tests.assurance $*
