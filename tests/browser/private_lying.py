@@ -81,4 +81,4 @@ def lie_as_they_speak(stage: Stage, name: str) -> None:
     assert both_over(stage, customer, liar) == ("identity", reason)
     ended = time.monotonic()
     customer.wait_for_timeout(600)
-    assert stage.relay.way.voice(ended + 0.25) == [], "no voice goes on"
+    assert stage.relay.way.voice(ended + 0.1 * SLACK) == [], "no voice goes on"

@@ -179,7 +179,8 @@ class MultiBuffer:
         filled = jobs.view(np.uint64).reshape(count, -1)  # whole words: numpy copies a structure field by field
         try:
             for first in range(0, count, BURST):
-                some, at = min(BURST, count - first), self._get_ring(min(BURST, count - first))
+                some = min(BURST, count - first)
+                at = self._get_ring(some)
                 until_end = first + min(some, _RING - at)
                 self._ring[at : at + some] = filled[first:until_end]
                 self._ring[: first + some - until_end] = filled[until_end : first + some]
